@@ -1,0 +1,1 @@
+"""Chunks to hierarchy to searchable memory: the workspace as the models read it."""

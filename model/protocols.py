@@ -1,0 +1,235 @@
+"""What the other layers know of models: protocols and plain data, without torch.
+
+Vectors cross the border as numpy arrays, text as ``str``. Every implementation is
+called from one thread at a time (the inference lane); none of them locks.
+
+Shape letters, here and everywhere: N texts, B parents, C children of one parent,
+K retrieved nodes, M vectors of a node, D width of a stored vector, P pseudo-tokens,
+H hidden size of the generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+
+class CancelSignal(Protocol):
+    """Read before every token; once true it stays true."""
+
+    @property
+    def cancelled(self) -> bool: ...
+
+
+class NeverCancelled:
+    """The signal of work that nobody will cancel."""
+
+    @property
+    def cancelled(self) -> bool:
+        return False
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back, without special tokens unless asked by name."""
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """Every id after which the generator has nothing more to say."""
+        ...
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+    def special_id(self, token: str) -> int | None:
+        """The id of a special token such as ``<|fim_prefix|>``, or None if unknown."""
+        ...
+
+
+class Embedder(Protocol):
+    """Texts to retrieval keys."""
+
+    @property
+    def model_id(self) -> str:
+        """Names weights and settings; vectors of different ids never mix."""
+        ...
+
+    @property
+    def dimension(self) -> int: ...
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        """Keys ``[N, dimension]``, rows of unit length (all zeros for a text without tokens)."""
+        ...
+
+
+class Fuser(Protocol):
+    """Compresses chunks into dense vectors, and children into their parents."""
+
+    @property
+    def model_id(self) -> str: ...
+
+    @property
+    def n_vectors(self) -> int:
+        """M, the vectors kept of each node."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """D, the width of a stored vector."""
+        ...
+
+    @property
+    def max_children(self) -> int:
+        """C, the most children one call of `fuse` may give a parent."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Chunk texts to ``[N, M, D]``."""
+        ...
+
+    def fuse(self, children: FloatArray, mask: BoolArray) -> FloatArray:
+        """Children ``[B, C, M, D]`` with ``mask [B, C]`` (True = present) to ``[B, M, D]``.
+
+        Masked children have no effect on the result, nor has the padding they stand for.
+        """
+        ...
+
+
+class Projector(Protocol):
+    """Retrieved vectors to pseudo-tokens in the generator's own input space."""
+
+    @property
+    def model_id(self) -> str: ...
+
+    def project(self, vectors: FloatArray, levels: Sequence[int], budget: int) -> FloatArray:
+        """Vectors ``[K, M, D]`` of nodes, best first, to at most `budget` rows ``[P, H]``.
+
+        `levels` holds each node's level: 0 chunk, 1 group, 2 file, 3 directory,
+        4 repository. K = 0 or budget = 0 gives ``[0, H]``, the plain generator.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the generator reads: pseudo-tokens first, then text.
+
+    `token_ids` is laid out so that what does not change while typing comes first.
+    `pseudo_tokens` is ``[P, H]`` or None.
+    """
+
+    token_ids: tuple[int, ...]
+    pseudo_tokens: FloatArray | None = None
+
+
+class StopMode(StrEnum):
+    """Where a suggestion ends."""
+
+    LINE = "line"
+    BLOCK = "block"
+
+
+class StopReason(StrEnum):
+    """Why a generation ended."""
+
+    LINE = "line"
+    BLOCK = "block"
+    END_OF_TEXT = "end_of_text"
+    LIMIT = "limit"
+    DEADLINE = "deadline"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """When to stop decoding.
+
+    `prefix` is the text before the cursor (its last lines suffice): the block mode reads
+    from it the indentation and the open brackets. `deadline_s` is a `time.monotonic`
+    instant. `branch` picks the first token: 0 is the likeliest, 1 the second, and so on,
+    which is how alternatives are made.
+    """
+
+    max_tokens: int
+    mode: StopMode = StopMode.LINE
+    prefix: str = ""
+    deadline_s: float | None = None
+    branch: int = 0
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What came out, and what it cost. Times in milliseconds."""
+
+    text: str
+    stop_reason: StopReason
+    token_ids: tuple[int, ...] = ()
+    mean_logprob: float = 0.0
+    n_reused: int = 0
+    n_prefilled: int = 0
+    prefill_ms: float = 0.0
+    decode_ms: float = 0.0
+
+
+class FimOrder(StrEnum):
+    """In which order a family reads prefix and suffix."""
+
+    PREFIX_SUFFIX = "psm"
+    SUFFIX_PREFIX = "spm"
+
+
+@dataclass(frozen=True)
+class FimTemplate:
+    """The special tokens with which a family was taught to fill in the middle."""
+
+    prefix: str
+    suffix: str
+    middle: str
+    order: FimOrder = FimOrder.PREFIX_SUFFIX
+    stop: tuple[str, ...] = field(default=())
+
+
+class Generator(Protocol):
+    """A causal code language model with a KV cache of its own."""
+
+    @property
+    def model_id(self) -> str: ...
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    @property
+    def hidden_size(self) -> int: ...
+
+    @property
+    def context_window(self) -> int:
+        """The most positions (pseudo-tokens, text and new tokens) it can read."""
+        ...
+
+    @property
+    def fim(self) -> FimTemplate | None:
+        """None for families that read only to the left."""
+        ...
+
+    def generate(
+        self,
+        prompt: Prompt,
+        rule: StopRule,
+        cancel: CancelSignal,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Generation:
+        """Decode greedily until `rule` or `cancel` says stop; cancel is read before each token.
+
+        `on_text` receives each piece of text as it becomes certain. The KV cache of the
+        longest common prefix with the last prompt is reused.
+        """
+        ...
