@@ -1,0 +1,44 @@
+# Everything a newcomer needs: `make demo` shows the main job, `make test` runs the tests.
+.DEFAULT_GOAL := help
+.PHONY: help install model demo test check format clean
+
+# The first interpreter that the project supports (3.11 to 3.13).
+PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \
+  $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+help:  ## Say what can be made.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "hef-lsp needs Python 3.11, 3.12 or 3.13; none was found. Install one or say PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+install: $(STAMP)  ## Make .venv with everything in it.
+
+model: $(STAMP)  ## Fetch the embedded default model (98 MB) once.
+	$(BIN)/hef-lsp model pull smollm2-135m --yes
+
+demo: model  ## Index a repository that is not ours, edit it, complete in it, explain.
+	$(BIN)/hef-lsp demo
+
+test: model  ## Run all tests.
+	$(BIN)/python -m pytest
+
+check: $(STAMP)  ## Lint, types, layers, sizes.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tests/architecture/sizes.py
+
+format: $(STAMP)  ## Put imports and layout in order.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove what was made here (not the models).
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
