@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` shows the main job, `make test` runs the tests.
 .DEFAULT_GOAL := help
-.PHONY: help install model demo test check format clean
+.PHONY: help install model demo test check format docs clean
 
 # The first interpreter that the project supports (3.11 to 3.13).
 PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \
@@ -39,6 +39,9 @@ check: $(STAMP)  ## Lint, types, layers, sizes.
 format: $(STAMP)  ## Put imports and layout in order.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP)  ## Write docs/settings.md anew from the settings.
+	$(BIN)/python -m hef_lsp.settings_reference > docs/settings.md
 
 clean:  ## Remove what was made here (not the models).
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,11 +6,10 @@ Owns names, types, bounds and defaults. Does not read files or the environment.
 from __future__ import annotations
 
 import dataclasses
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 
 class ContextMode(StrEnum):
@@ -30,7 +29,9 @@ def _doc(default: Any, help_text: str, low: float | None = None, high: float | N
 class ModelSettings:
     """Which weights run, and where."""
 
-    name: str = _doc("auto", "Model name (`hef-lsp model list`), folder, GGUF file or hub id; `auto` fits the hardware.")
+    name: str = _doc(
+        "auto", "Model name (`hef-lsp model list`), folder, GGUF file or hub id; `auto` fits the hardware."
+    )
     device: str = _doc("auto", "`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.")
     threads: int = _doc(0, "CPU threads for the models; 0 means as many as there are physical cores.", 0, 256)
     embedder: str = _doc("static", "Retrieval keys: `static`, `minilm` or a sentence-transformers id.")
@@ -42,11 +43,15 @@ class ModelSettings:
 class ContextSettings:
     """What the generator is told of the repository."""
 
-    mode: ContextMode = _doc(ContextMode.AUTO, "`auto`, `dense` (pseudo-tokens), `text` (snippets) or `none`.")
+    mode: ContextMode = _doc(
+        ContextMode.AUTO, "`auto`, `dense` (pseudo-tokens), `text` (snippets) or `none`."
+    )
     pseudo_tokens: int = _doc(48, "Most pseudo-tokens before the code in dense mode.", 0, 512)
     text_tokens: int = _doc(512, "Most tokens of snippets before the code in text mode.", 0, 8192)
     prefix_tokens: int = _doc(384, "Most tokens of the file before the cursor.", 16, 8192)
-    suffix_tokens: int = _doc(96, "Most tokens of the file after the cursor, for models that read them.", 0, 4096)
+    suffix_tokens: int = _doc(
+        96, "Most tokens of the file after the cursor, for models that read them.", 0, 4096
+    )
     hits: int = _doc(6, "Most chunks and ancestors retrieved for one request.", 0, 64)
 
 
@@ -55,7 +60,9 @@ class CompletionSettings:
     """When to suggest, and how much."""
 
     enabled: bool = _doc(True, "Suggest at all.")
-    debounce_ms: int = _doc(75, "Quiet time before an automatic request is worked on, in milliseconds.", 0, 5000)
+    debounce_ms: int = _doc(
+        75, "Quiet time before an automatic request is worked on, in milliseconds.", 0, 5000
+    )
     deadline_ms: int = _doc(4000, "Most time for one suggestion, in milliseconds.", 50, 120_000)
     max_tokens: int = _doc(64, "Most new tokens of a one-line suggestion.", 1, 1024)
     multiline: bool = _doc(True, "Suggest whole blocks where one begins.")
@@ -72,7 +79,9 @@ class IndexSettings:
     max_files: int = _doc(50_000, "Most files read.", 1, 10_000_000)
     max_file_kib: int = _doc(1024, "Files larger than this are not read, in KiB.", 1, 1_048_576)
     max_memory_mib: int = _doc(1024, "Most memory for vectors held in RAM, in MiB.", 16, 1_048_576)
-    quiet_ms: int = _doc(300, "Quiet time after a change before the index follows it, in milliseconds.", 0, 60_000)
+    quiet_ms: int = _doc(
+        300, "Quiet time after a change before the index follows it, in milliseconds.", 0, 60_000
+    )
     fuse: bool = _doc(True, "Compress chunks into dense vectors in the background.")
 
 
@@ -129,7 +138,9 @@ def _convert(value: object, kind: Any, limits: Mapping[str, Any]) -> Any:
             raise ValueError(f"{value!r} is not one of {', '.join(allowed)}")
         return kind(value)
     if get_origin(kind) is tuple:
-        if not isinstance(value, list | tuple) or not all(isinstance(item, get_args(kind)[0]) for item in value):
+        if not isinstance(value, list | tuple) or not all(
+            isinstance(item, get_args(kind)[0]) for item in value
+        ):
             raise ValueError(f"expected a list of strings, got {value!r}")
         return tuple(value)
     if kind is int and isinstance(value, float) and value.is_integer():
@@ -137,9 +148,8 @@ def _convert(value: object, kind: Any, limits: Mapping[str, Any]) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"expected {kind.__name__}, got {value!r}")
     low, high = limits.get("low"), limits.get("high")
-    if isinstance(value, int) and not isinstance(value, bool):
-        if (low is not None and value < low) or (high is not None and value > high):
-            raise ValueError(f"{value} is outside {low} to {high}")
+    if kind is int and low is not None and high is not None and not low <= cast(int, value) <= high:
+        raise ValueError(f"{value} is outside {low} to {high}")
     return value
 
 

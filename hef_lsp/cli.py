@@ -1,0 +1,50 @@
+"""The command line: one typer application, its commands each in a file of `hef_lsp.commands`.
+
+Owns the entry point and what is common to all commands. Loads no model library itself.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hef_lsp import __version__
+from hef_lsp.commands import bench, completing, demonstration, diagnosis, indexing, models, serving
+
+app = typer.Typer(
+    name="hef-lsp",
+    help="Code completion that knows the whole repository, on your own machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("serve")(serving.serve)
+app.command("index")(indexing.index)
+app.command("status")(indexing.status)
+app.command("complete")(completing.complete)
+app.command("explain")(completing.explain)
+app.command("doctor")(diagnosis.doctor)
+app.command("demo")(demonstration.demo)
+app.add_typer(models.app, name="model")
+app.add_typer(bench.app, name="bench")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hef-lsp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Code completion that knows the whole repository, on your own machine."""
+
+
+def main() -> None:
+    """The console script."""
+    app()

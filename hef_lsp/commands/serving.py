@@ -1,0 +1,35 @@
+"""`hef-lsp serve`: the language server on stdio, or on loopback for debugging."""
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from hef_lsp.commands.console import quiet_logging
+
+
+class LogLevel(StrEnum):
+    """How much is said on stderr; source text appears at `debug` only."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+    DEBUG = "debug"
+
+
+def serve(
+    tcp: Annotated[
+        int | None, typer.Option("--tcp", metavar="PORT", help="Serve one client on 127.0.0.1:PORT instead.")
+    ] = None,
+    log_level: Annotated[LogLevel, typer.Option(help="What to log on stderr.")] = LogLevel.WARNING,
+) -> None:
+    """Serve the Language Server Protocol; editors start this."""
+    from hef_lsp.models_loading import load_models
+    from hef_lsp.server import create_server, run_server
+
+    quiet_logging(getattr(logging, log_level.name))
+    server = create_server(lambda settings, on_progress: load_models(settings.model, on_progress))
+    raise typer.Exit(run_server(server, tcp_port=tcp))

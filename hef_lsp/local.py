@@ -1,0 +1,87 @@
+"""A folder with its index and models, without a protocol: what the commands work on.
+
+Owns the lifetime of one lane, one `WorkspaceFolder` and one `CompletionEngine`. The server
+has its own composition in `hef_lsp.server`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hef_lsp.documents import DocumentSnapshot
+from hef_lsp.engine import CompletionEngine
+from hef_lsp.models_loading import Progress, load_models
+from hef_lsp.places import index_directory
+from hef_lsp.request import CompletionRequest
+from hef_lsp.scheduling import InferenceLane, LanePriority
+from hef_lsp.settings import Settings
+from hef_lsp.workspace import WorkspaceFolder
+from indexer.languages import language_of
+
+if TYPE_CHECKING:
+    from model.bundle import ModelBundle
+
+Status = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LocalSession:
+    """One folder, ready to be asked."""
+
+    root: Path
+    settings: Settings
+    lane: InferenceLane
+    folder: WorkspaceFolder
+    engine: CompletionEngine
+    models: ModelBundle
+
+    def request(self, file: Path, line: int, character: int, n_alternatives: int) -> CompletionRequest:
+        """An invoked request at a place of a file on disk; line and character count from 0 (UTF-16)."""
+        from hef_lsp.documents import PositionEncoding
+
+        text = file.read_text(encoding="utf-8", errors="replace")
+        language = language_of(file.name) or "plaintext"
+        document = DocumentSnapshot.of(file.resolve().as_uri(), 0, language, text)
+        return CompletionRequest(
+            document=document,
+            path=relative_path(file, self.root),
+            root=str(self.root),
+            offset=document.offset_at(line, character, PositionEncoding.UTF16),
+            invoked=True,
+            n_alternatives=n_alternatives,
+            selected=None,
+        )
+
+
+def relative_path(file: Path, root: Path) -> str:
+    """The path of `file` below `root` with forward slashes, or its name if it lies elsewhere."""
+    resolved = file.resolve()
+    return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else resolved.name
+
+
+@contextmanager
+def local_session(
+    root: Path,
+    settings: Settings,
+    on_status: Callable[[Status], None] | None = None,
+    on_progress: Progress | None = None,
+    cache_dir: Path | None = None,
+) -> Iterator[LocalSession]:
+    """Loads the models, opens the folder's index and starts following it; closes both at the end."""
+    resolved = root.resolve()
+    lane = InferenceLane()
+    try:
+        models = lane.run(LanePriority.KEYSTROKE, lambda: load_models(settings.model, on_progress))
+        folder = WorkspaceFolder(resolved, settings, cache_dir or index_directory(), lane, on_status)
+        try:
+            folder.attach_models(models)
+            engine = CompletionEngine(models, lambda _request: folder.view(), lambda: settings)
+            yield LocalSession(resolved, settings, lane, folder, engine, models)
+        finally:
+            folder.close()
+    finally:
+        lane.close()

@@ -1,0 +1,28 @@
+"""The one place where settings become loaded models. Imports torch, but only when called."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hef_lsp.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from model.bundle import ModelBundle
+
+Progress = Callable[[str, int, int], None]
+
+
+def load_models(settings: ModelSettings, on_progress: Progress | None = None) -> ModelBundle:
+    """The generator, embedder, fuser and projector that `settings` name.
+
+    `on_progress` hears ``(label, done_bytes, total_bytes)`` while something is fetched.
+    Raises `model.errors.ModelError` with what to do next.
+    """
+    from model.bundle import load_bundle
+    from model.hub import ModelHub, default_cache_dir
+
+    hub = ModelHub(default_cache_dir(), offline=settings.offline, on_progress=on_progress)
+    chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name != "offline"}
+    return load_bundle(**chosen, hub=hub)

@@ -1,0 +1,14 @@
+"""Where files live on the user's machine. Owns paths only; creates nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+APPLICATION = "hef-lsp"
+
+
+def index_directory() -> Path:
+    """The folder that holds one sub-folder of indexes a workspace."""
+    return user_cache_path(APPLICATION, appauthor=False) / "index"
