@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
-from rich.table import Table
 
 from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar
+from hef_lsp.commands.views import figures_view
 from hef_lsp.settings import IndexSettings, ModelSettings, Settings
 
 Folder = Annotated[Path, typer.Argument(help="The workspace folder.", show_default="the current folder")]
@@ -89,16 +89,7 @@ def print_status(report: dict[str, Any], as_json: bool, console: Console | None 
     if as_json:
         typer.echo(json.dumps(report, indent=2, sort_keys=True, default=str))
         return
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in report.items():
-        if value not in (None, "", {}, [], ()):
-            table.add_row(name.replace("_", " "), _shown(value))
-    (console or out()).print(table)
+    shown = {name: value for name, value in report.items() if value not in (None, "", {}, [], ())}
+    (console or out()).print(figures_view(shown))
     for note in report.get("notes", ()):
         err().print(note, markup=False)
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {item}" for key, item in value.items())
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

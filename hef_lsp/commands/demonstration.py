@@ -1,0 +1,192 @@
+"""`hef-lsp demo`: the main job on a repository that is not ours, told as it happens.
+
+Copies the sources of an installed package to a temporary folder, starts the real server on it over
+stdio, and shows: the first index, an edit and what it cost, three completions, and the reasons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.rule import Rule
+
+from hef_lsp.commands.console import err, fail, out
+from hef_lsp.commands.views import explanation_view, figures_view, timings_line
+
+PACKAGES = ("jinja2", "pygls", "watchdog", "click", "rich")
+FULL_CONTEXT = "dense"
+N_COMPLETIONS = 3
+SHORTEST_LINE = 30
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the demo asks: `typed` stands before the cursor on its line, `truth` followed in the original."""
+
+    path: Path
+    line: int
+    typed: str
+    truth: str
+
+
+def demo(
+    package: Annotated[
+        str | None, typer.Option(help="Installed package whose sources are used; default: the first found.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Model name, folder, GGUF file or hub id.")] = "auto",
+    context: Annotated[str, typer.Option(help="Context mode of the completions.")] = "auto",
+    keep: Annotated[bool, typer.Option(help="Keep the temporary folder.")] = False,
+) -> None:
+    """Index a repository, follow an edit, complete code, explain: the whole main job."""
+    name, source = _package_sources(package)
+    folder = Path(tempfile.mkdtemp(prefix="hef-lsp-demo-"))
+    try:
+        root = folder / name
+        shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.so", "*.pyc"))
+        asyncio.run(_Demo(out(), root.resolve(), folder / "cache", model, context).run())
+    finally:
+        if keep:
+            err().print(f"kept: {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _package_sources(package: str | None) -> tuple[str, Path]:
+    for name in (package,) if package else PACKAGES:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.submodule_search_locations:
+            return name, Path(next(iter(spec.submodule_search_locations)))
+    raise fail(f"no installed package {package or 'of ' + ', '.join(PACKAGES)}; name one with --package")
+
+
+class _Demo:
+    """One telling; `root` is the copied repository."""
+
+    def __init__(self, console: Console, root: Path, cache_dir: Path, model: str, context: str) -> None:
+        self._console, self._root, self._cache_dir = console, root, cache_dir
+        self._options = {"model": {"name": model}, "context": {"mode": context}}
+
+    async def run(self) -> None:
+        from hef_lsp.lsp_client import editor_client
+
+        self._say(f"[bold]hef-lsp[/] on the sources of [bold]{self._root.name}[/], in {self._root}")
+        started = time.perf_counter()
+        async with editor_client(self._root, self._options, cache_dir=self._cache_dir) as editor:
+            self._step(
+                f"1. The server starts: initialize answered after {time.perf_counter() - started:.2f} s"
+            )
+            await self._first_index(editor, started)
+            await self._edit(editor)
+            await self._completions(editor)
+            self._step("5. The server shuts down")
+
+    async def _first_index(self, editor: Any, started: float) -> None:
+        self._step("2. It reads the repository")
+        with err().status("loading the model and indexing …"):
+            status = await editor.wait_until_settled()
+        if status.get("state") == "error":
+            raise fail(f"the server says: {status.get('message')}")
+        self._say(f"settled {time.perf_counter() - started:.1f} s after the start, the model's load included")
+        self._figures(
+            status, ("model", "files", "chunks", "nodes", "embedded", "encoded", "fused", "generation")
+        )
+
+    async def _edit(self, editor: Any) -> None:
+        self._step("3. A file changes on disk")
+        path = max(self._root.rglob("*.py"), key=lambda file: file.stat().st_size)
+        before = await editor.command("hef.status")
+        lines = path.read_text(encoding="utf-8").split("\n")
+        lines.insert(len(lines) // 2, "    # a line that was not here before")
+        path.write_text("\n".join(lines), encoding="utf-8")
+        started = time.perf_counter()
+        editor.file_changed(path)
+        after = await _next_generation(editor, before)
+        self._say(f"one line went into {path.relative_to(self._root)} ({len(lines):,} lines)")
+        keys = ("embedded", "encoded", "fused", "generation")
+        self._figures({key: after["index"][key] - before["index"][key] for key in keys}, keys)
+        self._say(
+            f"of {after['index']['nodes']:,} nodes; done {time.perf_counter() - started:.2f} s after the save"
+        )
+
+    async def _completions(self, editor: Any) -> None:
+        self._step("4. Three completions")
+        explanation = None
+        for place in places(self._root, N_COMPLETIONS):
+            explanation = await self._complete_at(editor, place) or explanation
+        if explanation:
+            self._step("Why the last one: hef.explain")
+            self._console.print(explanation_view(explanation))
+
+    async def _complete_at(self, editor: Any, place: Place) -> Any:
+        text = place.path.read_text(encoding="utf-8").split("\n")
+        text[place.line :] = [place.typed]
+        uri = editor.open(place.path, "\n".join(text))
+        started = time.perf_counter()
+        suggestions = await editor.inline_complete(uri, place.line, len(place.typed))
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        explanation = await editor.command("hef.explain")
+        self._say("")
+        self._say(f"[dim]{place.path.relative_to(self._root)}:{place.line + 1}[/]")
+        suggested = suggestions[0] if suggestions else ""
+        self._console.print(place.typed.strip(), end="", markup=False)
+        self._console.print(suggested or "(nothing)", style="green", markup=False)
+        self._console.print(f"the author wrote: {place.truth.strip()}", style="dim", markup=False)
+        self._say(f"[cyan]{elapsed_ms:.0f} ms[/] from request to answer: {timings_line(explanation)}")
+        editor.close(uri)
+        return explanation
+
+    def _step(self, text: str) -> None:
+        self._console.print()
+        self._console.print(
+            Rule(text, align="left", style="blue") if self._console.is_terminal else f"== {text}"
+        )
+
+    def _say(self, text: str) -> None:
+        self._console.print(text)
+
+    def _figures(self, status: dict[str, Any], names: tuple[str, ...]) -> None:
+        flat = {**status, **status.get("index", {})}
+        self._console.print(figures_view({name: flat[name] for name in names if name in flat}))
+
+
+async def _next_generation(editor: Any, before: dict[str, Any], timeout_s: float = 60.0) -> dict[str, Any]:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        status: dict[str, Any] = await editor.wait_until_settled()
+        if status["index"]["generation"] > before["index"]["generation"]:
+            return status
+        await asyncio.sleep(0.05)
+    raise fail("the index did not follow the edit within a minute; run: hef-lsp doctor")
+
+
+def places(root: Path, count: int) -> list[Place]:
+    """Lines whose right side names something of the repository, one a file, in a fixed order."""
+    found: list[Place] = []
+    for path in sorted(root.rglob("*.py"), key=lambda file: -file.stat().st_size):
+        lines = path.read_text(encoding="utf-8").split("\n")
+        for number in range(len(lines) * 2 // 3, len(lines)):
+            place = _place_in(path, number, lines[number])
+            if place is not None:
+                found.append(place)
+                break
+        if len(found) == count:
+            break
+    return found
+
+
+def _place_in(path: Path, number: int, line: str) -> Place | None:
+    for opener in ("return self.", "= self.", "raise "):
+        at = line.find(opener)
+        if at >= 0 and line.rstrip().endswith(")") and len(line) >= SHORTEST_LINE:
+            cut = at + len(opener)
+            return Place(path, number, line[:cut], line[cut:])
+    return None

@@ -1,0 +1,127 @@
+"""The commands: bad input ends in one line that says what to do; doctor looks and advises."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from hef_lsp import __version__
+from hef_lsp.cli import app
+from hef_lsp.commands import diagnosis
+from hef_lsp.commands.completing import repository_of
+from hef_lsp.commands.demonstration import places
+from hef_lsp.commands.views import explanation_view, shown, timings_line
+
+runner = CliRunner()
+
+
+def test_version() -> None:
+    assert runner.invoke(app, ["--version"]).output.strip() == f"hef-lsp {__version__}"
+
+
+def test_help_names_every_command() -> None:
+    output = runner.invoke(app, ["--help"]).output
+    for command in ("serve", "index", "status", "complete", "explain", "model", "doctor", "bench", "demo"):
+        assert command in output
+
+
+@pytest.mark.parametrize("command", ["index", "status"])
+def test_missing_folder_is_said(command: str, tmp_path: Path) -> None:
+    result = runner.invoke(app, [command, str(tmp_path / "nowhere")])
+    assert result.exit_code == 1
+    assert "does not exist; give an existing folder" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("command", ["index", "status"])
+def test_a_file_instead_of_a_folder_is_said(command: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_text("x = 1\n")
+    result = runner.invoke(app, [command, str(file)])
+    assert result.exit_code == 1
+    assert "is a file; give the folder that holds it" in " ".join(result.output.split())
+
+
+def test_status_without_an_index_says_how_to_make_one(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["status", str(tmp_path), "--cache-dir", str(tmp_path / "cache")])
+    assert result.exit_code == 1
+    assert "has no index yet; run: hef-lsp index" in " ".join(result.output.split())
+
+
+def test_complete_in_a_missing_file_is_said(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["complete", str(tmp_path / "a.py"), "--line", "0", "--character", "0"])
+    assert result.exit_code == 1
+    assert "is not a file" in " ".join(result.output.split())
+
+
+def test_negative_line_is_refused(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["complete", str(tmp_path), "--line", "-1", "--character", "0"])
+    assert result.exit_code == 2
+
+
+def test_repository_of_finds_the_nearest_repository(tmp_path: Path) -> None:
+    (tmp_path / "repo" / ".git").mkdir(parents=True)
+    (tmp_path / "repo" / "deep" / "er").mkdir(parents=True)
+    file = tmp_path / "repo" / "deep" / "er" / "a.py"
+    file.touch()
+    assert repository_of(file) == (tmp_path / "repo").resolve()
+
+
+def test_doctor_prints_json_and_its_exit_code_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["doctor", str(tmp_path), "--json"])
+    findings = json.loads(result.output)
+    subjects = {finding["subject"] for finding in findings}
+    assert {"python", "torch", "hardware", "memory", "disk", "models", "index", "editors"} <= subjects
+    assert result.exit_code == int(any(finding["verdict"] == "bad" for finding in findings))
+
+
+def test_doctor_survives_a_check_that_breaks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def check_torch() -> diagnosis.Finding:
+        raise OSError("no such luck")
+
+    monkeypatch.setattr(diagnosis, "check_torch", check_torch)
+    broken = [finding for finding in diagnosis.examine(tmp_path) if finding.subject == "torch"]
+    assert [finding.verdict for finding in broken] == [diagnosis.Verdict.BAD]
+    assert "no such luck" in broken[0].fact
+
+
+def test_bad_findings_carry_advice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for finding in diagnosis.examine(tmp_path):
+        assert finding.verdict is diagnosis.Verdict.GOOD or finding.advice
+
+
+def test_demo_places_ask_where_the_answer_lies_in_the_file(tmp_path: Path) -> None:
+    body = "\n".join(f"def f{i}(self):\n    return self.compute_value({i}, scale=2)" for i in range(9))
+    (tmp_path / "a.py").write_text(body)
+    (place,) = places(tmp_path, 3)
+    line = body.split("\n")[place.line]
+    assert place.typed + place.truth == line
+    assert place.typed.endswith("return self.")
+
+
+def test_explanation_view_names_levels_places_and_scores() -> None:
+    explanation = {
+        "path": "a.py", "line": 4, "mode": "dense", "source": "generated",
+        "n_pseudo_tokens": 48, "n_prompt_tokens": 300, "n_reused": 250, "n_prefilled": 50,
+        "timings": {"retrieve_ms": 3.2, "decode_ms": 120.0, "project_ms": 0.1},
+        "hits": [
+            {"kind": "CHUNK", "path": "b.py", "start_line": 9, "end_line": 20, "score": 0.5,
+             "dense_score": 0.25, "lexical_score": 7.5, "text": "\ndef helper():\n"},
+        ],
+    }  # fmt: skip
+    console = Console(width=120, record=True, file=None)
+    with console.capture() as captured:
+        console.print(explanation_view(explanation))
+    text = captured.get()
+    for words in ("a.py:5", "dense", "48", "b.py:10-20", "0.250", "7.500", "def helper():", "retrieve 3 ms"):
+        assert words in text
+    assert "project" not in text.split("level")[0].split("timings")[1]
+
+
+def test_small_views() -> None:
+    assert timings_line(None) == "no timings"
+    assert shown({"a": 12345}) == "a 12,345"
+    assert shown(True) == "True"
