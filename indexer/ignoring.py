@@ -19,7 +19,7 @@ As in git, what lies in an ignored folder stays ignored, whatever a pattern belo
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,14 +48,18 @@ class _Source:
     patterns: IgnoreFile
 
 
+# For each of IGNORE_FILE_NAMES, the files that hold for one folder, deepest first.
+_Sources = tuple[tuple[_Source, ...], ...]
+
+
 @dataclass
 class _State:
     """What one `reload` has read; filled as folders are met, replaced as a whole."""
 
     prefix: str
-    above: dict[str, tuple[_Source, ...]]
+    above: _Sources
     git_exclude: tuple[_Source, ...]
-    by_folder: dict[tuple[str, str], _Source | None] = field(default_factory=dict)
+    by_folder: dict[str, _Sources] = field(default_factory=dict)
     folders: dict[str, bool] = field(default_factory=dict)
 
 
@@ -84,22 +88,32 @@ class IgnoreRules:
         parts = path.split("/")
         if path.startswith("/") or ".." in parts:
             return True
-        state = self._state
-        for depth in range(1, len(parts)):
-            if self._ignores_folder(state, "/".join(parts[:depth])):
-                return True
         if is_directory:
-            return self._ignores_folder(state, path)
-        return self._decide(state, path, is_directory=False)
+            return self._ignores_folder(self._state, path)
+        return self._ignores_folder(self._state, path.rpartition("/")[0]) or self.ignores_entry(path, False)
+
+    def ignores_entry(self, path: str, is_directory: bool) -> bool:
+        """The same for a walk that has come down to `path`: folders above it are not asked again."""
+        if is_directory:
+            return self._ignores_folder(self._state, path)
+        return self._decide(self._state, path, is_directory=False)
 
     def _ignores_folder(self, state: _State, path: str) -> bool:
-        known = state.folders.get(path)
-        if known is None:
-            known = self._decide(state, path, is_directory=True) or self._is_made_by_a_tool(path)
-            if len(state.folders) >= _MOST_REMEMBERED:
-                state.folders.clear()
-            state.folders[path] = known
-        return known
+        """Whether `path` or a folder above it is ignored; walks down from the deepest one known."""
+        known, unknown = state.folders, []
+        while path and path not in known:
+            unknown.append(path)
+            path = path.rpartition("/")[0]
+        ignored = known.get(path, False)
+        for folder in reversed(unknown):
+            ignored = (
+                ignored or self._decide(state, folder, is_directory=True) or self._is_made_by_a_tool(folder)
+            )
+            known[folder] = ignored
+        # A new dict, not clear(): another thread may be half-way through the old one.
+        if len(known) > _MOST_REMEMBERED:
+            state.folders = {}
+        return ignored
 
     def _is_made_by_a_tool(self, path: str) -> bool:
         if self._exclude.match(path, True) is False:
@@ -117,63 +131,62 @@ class IgnoreRules:
         if _BUILT_IN.match(path, is_directory):
             return True
         full_path = state.prefix + path
-        for source in self._sources(state, path):
+        for source in self._sources(state, path.rpartition("/")[0]):
             verdict = source.patterns.match(full_path[len(source.base) :], is_directory)
             if verdict is not None:
                 return verdict
         return False
 
-    def _sources(self, state: _State, path: str) -> Iterator[_Source]:
-        """The ignore files that may speak of `path`, strongest first."""
-        folder = path.rpartition("/")[0]
-        for file_name in IGNORE_FILE_NAMES:
-            here = folder
-            while True:
-                source = self._source(state, here, file_name)
-                if source is not None:
-                    yield source
-                if not here:
-                    break
-                here = here.rpartition("/")[0]
-            yield from state.above[file_name]
-        yield from state.git_exclude
+    def _sources(self, state: _State, folder: str) -> tuple[_Source, ...]:
+        """The ignore files that speak of what `folder` holds, strongest first."""
+        known, unknown = state.by_folder, []
+        while folder and folder not in known:
+            unknown.append(folder)
+            folder = folder.rpartition("/")[0]
+        by_name = known.get(folder)
+        if by_name is None:
+            by_name = known[""] = self._own_sources(state, "", state.above)
+        for folder in reversed(unknown):
+            by_name = known[folder] = self._own_sources(state, folder, by_name)
+        if len(known) > _MOST_REMEMBERED:
+            state.by_folder = {}
+        return (*by_name[0], *by_name[1], *state.git_exclude)
 
-    def _source(self, state: _State, folder: str, file_name: str) -> _Source | None:
-        key = (folder, file_name)
-        if key not in state.by_folder:
-            patterns = _read_patterns(self._root / folder / file_name)
-            base = f"{state.prefix}{folder}/" if folder else state.prefix
-            if len(state.by_folder) >= _MOST_REMEMBERED:
-                state.by_folder.clear()
-            state.by_folder[key] = _Source(base, patterns) if patterns else None
-        return state.by_folder.get(key)
+    def _own_sources(self, state: _State, folder: str, above: _Sources) -> _Sources:
+        """The lists of the folder above, each headed by the file that `folder` itself holds."""
+        base = f"{state.prefix}{folder}/" if folder else state.prefix
+        return tuple(
+            (_Source(base, patterns), *inherited) if patterns else inherited
+            for name, inherited in zip(IGNORE_FILE_NAMES, above, strict=True)
+            for patterns in [_read_patterns(self._root / folder / name)]
+        )
 
 
 def _read_state(root: Path) -> _State:
     """Reads what lies above `root`: parent folders up to the repository's root, and git's exclude file."""
     repository = _repository_of(root)
     if repository is None:
-        return _State("", dict.fromkeys(IGNORE_FILE_NAMES, ()), ())
+        return _State("", ((), ()), ())
     folders = list(root.relative_to(repository).parts)
     exclude = _read_patterns(_git_directory(repository) / "info" / "exclude")
-    above: dict[str, tuple[_Source, ...]] = {}
+    above = []
     for name in IGNORE_FILE_NAMES:
         found = []
         for depth in reversed(range(len(folders))):
             patterns = _read_patterns(repository.joinpath(*folders[:depth]) / name)
             if patterns:
                 found.append(_Source("".join(f"{part}/" for part in folders[:depth]), patterns))
-        above[name] = tuple(found)
+        above.append(tuple(found))
     prefix = "".join(f"{part}/" for part in folders)
-    state = _State(prefix, above, (_Source("", exclude),) if exclude else ())
+    state = _State(prefix, tuple(above), (_Source("", exclude),) if exclude else ())
     if _ignored_from_above(state, folders):
-        return _State("", dict.fromkeys(IGNORE_FILE_NAMES, ()), ())
+        return _State("", ((), ()), ())
     return state
 
 
 def _ignored_from_above(state: _State, folders: list[str]) -> bool:
     """Whether the repository's rules ignore the workspace's own folder or one above it."""
-    sources = [source for name in IGNORE_FILE_NAMES for source in state.above[name]] + list(state.git_exclude)
+    sources = [*state.above[0], *state.above[1], *state.git_exclude]
     for depth in range(1, len(folders) + 1):
         path = "/".join(folders[:depth])
         verdicts = (
