@@ -164,3 +164,8 @@ def query_text(request: CompletionRequest) -> str:
     """What retrieval is asked: the last lines up to the cursor, whole, at most `QUERY_CHARS`."""
     lines = [line for line in request.prefix[-QUERY_CHARS:].split("\n") if line.strip()]
     return "\n".join(lines[-QUERY_LINES:])
+
+
+def text_above(request: CompletionRequest) -> str:
+    """The part of the query that stays the same while one types in a line."""
+    return request.prefix.removesuffix(request.line_prefix)[-QUERY_CHARS:]

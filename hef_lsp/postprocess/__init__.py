@@ -37,11 +37,17 @@ FILTERS: tuple[tuple[str, Filter], ...] = (
 MOST_ROUNDS = 16
 """One cut can bare the next (a loop behind a special token), so the filters run until nothing changes."""
 
+WINDOW = 24_000
+"""Characters of the document that the filters see on either side of the cursor."""
+
 
 def postprocess(draft: Draft, filters: tuple[tuple[str, Filter], ...] = FILTERS) -> str | None:
     """The text to suggest, or None. Filtering the result again changes nothing."""
     draft = replace(
-        draft, text=unix_lines(draft.text), prefix=unix_lines(draft.prefix), suffix=unix_lines(draft.suffix)
+        draft,
+        text=unix_lines(draft.text),
+        prefix=unix_lines(draft.prefix[-WINDOW:]),
+        suffix=unix_lines(draft.suffix[:WINDOW]),
     )
     for _ in range(MOST_ROUNDS):
         filtered = _one_round(draft, filters)

@@ -17,14 +17,15 @@ _MARK = re.compile(
     r"| ?<(?:PRE|SUF|MID|EOT|END|unk|pad)>"
     r"|</s>|\[(?:PREFIX|SUFFIX|MIDDLE)\]"
 )
+_MIDDLE = re.compile(r"\s*(?:<\|fim_middle\|>|<fim_middle>|<\|?MID\|?>|\[MIDDLE\]|<｜fim▁end｜>)")
 _STRUCK_THROUGH = re.compile(r"<s[ >]")
 _HTML_WINDOW = 2000
 
 
 def cut_special_tokens(draft: Draft) -> Draft | None:
-    """What stands before the first special token, leading ones dropped."""
+    """What stands before the first special token, save those that say "here the middle begins"."""
     text = draft.text
-    while (leading := _MARK.match(text)) and not _is_html(leading, draft):
+    while leading := _MIDDLE.match(text):
         text = text[leading.end() :]
     for mark in _MARK.finditer(text):
         if not _is_html(mark, draft):

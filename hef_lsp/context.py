@@ -1,0 +1,243 @@
+"""From the index to what the generator is told of the repository: snippets, pseudo-tokens or nothing.
+
+Owns the choice of the context mode, the query and its excluded region, and the memory of the last
+retrieval, which stays the same while one types in a line so that the generator's KV cache does too.
+Called in the inference lane only; it does not lock.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from hef_lsp.cache import ContextSources
+from hef_lsp.explanation import ExplainedHit, StageClock, explained
+from hef_lsp.request import CompletionRequest, query_text, text_above
+from hef_lsp.settings import ContextMode, ContextSettings
+from hef_lsp.stage_guard import StageGuard
+from indexer.hierarchy import NodeKind
+from indexer.languages import line_comment
+from indexer.retriever import Query
+from model.prompt import Snippet
+from model.protocols import Embedder, FloatArray, Fuser, Generator, Projector
+
+if TYPE_CHECKING:
+    from indexer.index import IndexView
+    from indexer.retriever import Hit
+
+LINES_AROUND_CURSOR = 20
+CHARS_PER_TOKEN = 4
+"""More than code has on average: the region kept out of retrieval must hold the whole prompt."""
+
+DOCUMENTS_REMEMBERED = 16
+
+
+class Models(Protocol):
+    """What the engine needs of a `model.bundle.ModelBundle`."""
+
+    @property
+    def generator(self) -> Generator: ...
+
+    @property
+    def embedder(self) -> Embedder: ...
+
+    @property
+    def fuser(self) -> Fuser | None: ...
+
+    @property
+    def projector(self) -> Projector | None: ...
+
+    @property
+    def preferred_context(self) -> str:
+        """``dense`` or ``text``: what `auto` stands for with these models."""
+        ...
+
+
+class Retrieves(Protocol):
+    """An `indexer.retriever.Retriever`."""
+
+    def retrieve(self, view: IndexView, query: Query) -> list[Hit]: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the generator is told, in the mode that was possible, and why it is not another.
+
+    `pseudo_tokens` is ``[P, H]`` with P > 0, or None. `sources` are the nodes behind it whose change
+    makes a suggestion stale: directories and the repository are not among them, for every edit changes
+    those, the user's own typing too.
+    """
+
+    mode: ContextMode
+    hits: tuple[ExplainedHit, ...] = ()
+    snippets: tuple[Snippet, ...] = ()
+    pseudo_tokens: FloatArray | None = None
+    sources: ContextSources = frozenset()
+    notes: tuple[str, ...] = ()
+
+    def with_note(self, note: str) -> Context:
+        return replace(self, notes=(note, *self.notes))
+
+
+NO_CONTEXT = Context(ContextMode.NONE)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """While this is equal, a retrieval is taken over: one line, one generation, the same lines above."""
+
+    root: str | None
+    line: int
+    above: str
+    generation: int
+    n_hits: int
+
+
+@dataclass(frozen=True)
+class _Projected:
+    digests: tuple[str, ...]
+    levels: tuple[int, ...]
+    budget: int
+    rows: FloatArray
+
+
+class ContextBuilder:
+    """Builds the context of one request after the other."""
+
+    def __init__(self, models: Models, retriever: Retrieves, guard: StageGuard) -> None:
+        self._models = models
+        self._retriever = retriever
+        self._guard = guard
+        self._retrieved: OrderedDict[tuple[str, bool], tuple[_Place, list[Hit]]] = OrderedDict()
+        self._projected: _Projected | None = None
+
+    def build(
+        self, request: CompletionRequest, view: IndexView | None, settings: ContextSettings, clock: StageClock
+    ) -> Context:
+        """The context for `request`; what fails or is missing makes it poorer and leaves a note."""
+        mode = settings.mode
+        if mode is ContextMode.AUTO:
+            mode = ContextMode(self._models.preferred_context)
+        if mode is ContextMode.NONE or settings.hits == 0:
+            return NO_CONTEXT
+        if view is None:
+            return NO_CONTEXT.with_note("no context: the workspace is not indexed yet")
+        if mode is ContextMode.TEXT:
+            return self._text(request, view, settings, clock)
+        dense = self._dense(request, view, settings, clock)
+        if dense.mode is ContextMode.DENSE:
+            return dense
+        text = self._text(request, view, settings, clock)
+        return replace(text, notes=(*dense.notes, *text.notes))
+
+    def _text(
+        self, request: CompletionRequest, view: IndexView, settings: ContextSettings, clock: StageClock
+    ) -> Context:
+        hits = self._retrieve(request, view, settings, clock, ancestors=False)
+        if hits is None:
+            return NO_CONTEXT.with_note("no context: the search in the index failed")
+        comment = line_comment(request.language)
+        return Context(
+            ContextMode.TEXT,
+            hits=tuple(explained(hit, used=True) for hit in hits),
+            snippets=tuple(Snippet(hit.node.path, hit.text, comment) for hit in hits),
+            sources=_sources(hits),
+        )
+
+    def _dense(
+        self, request: CompletionRequest, view: IndexView, settings: ContextSettings, clock: StageClock
+    ) -> Context:
+        if self._models.fuser is None or self._models.projector is None:
+            return NO_CONTEXT.with_note("text instead of dense: these models have no fuser or projector")
+        hits = self._retrieve(request, view, settings, clock, ancestors=True)
+        if hits is None:
+            return NO_CONTEXT.with_note("not dense: the search in the index failed")
+        digests = [hit.node.digest for hit in hits]
+        with clock.stage("project"):
+            memories = self._guard.attempt("memories", lambda: view.memories(digests)) or {}
+            ready = [hit for hit in hits if hit.node.digest in memories]
+            rows = self._project(self._models.projector, ready, memories, settings.pseudo_tokens)
+        if hits and not ready:
+            return NO_CONTEXT.with_note("text instead of dense: none of the retrieved nodes is fused yet")
+        if rows is None:
+            return NO_CONTEXT.with_note("text instead of dense: the projector failed")
+        n_missing = len(hits) - len(ready)
+        return Context(
+            ContextMode.DENSE,
+            hits=tuple(explained(hit, used=hit in ready) for hit in hits),
+            pseudo_tokens=rows if len(rows) else None,
+            sources=_sources(ready),
+            notes=(f"{n_missing} of {len(hits)} retrieved nodes are not fused yet",) if n_missing else (),
+        )
+
+    def _project(
+        self, projector: Projector, hits: Sequence[Hit], memories: dict[str, FloatArray], budget: int
+    ) -> FloatArray | None:
+        """Pseudo-tokens ``[P, H]`` of the hits, best first; None if the projector failed."""
+        if not hits:
+            return np.zeros((0, self._models.generator.hidden_size), dtype=np.float32)
+        digests = tuple(hit.node.digest for hit in hits)
+        levels = tuple(int(hit.node.kind) for hit in hits)
+        last = self._projected
+        if last is not None and (last.digests, last.levels, last.budget) == (digests, levels, budget):
+            return last.rows
+        vectors = np.stack([memories[digest] for digest in digests])
+        rows = self._guard.attempt("projector", lambda: projector.project(vectors, levels, budget))
+        self._projected = None if rows is None else _Projected(digests, levels, budget, rows)
+        return rows
+
+    def _retrieve(
+        self,
+        request: CompletionRequest,
+        view: IndexView,
+        settings: ContextSettings,
+        clock: StageClock,
+        ancestors: bool,
+    ) -> list[Hit] | None:
+        """Hits, best first; None if the search failed.
+
+        An invoked request always searches: who asks wants what is known now, and waits for it.
+        """
+        key = (request.document.uri, ancestors)
+        place = _Place(request.root, request.line, text_above(request), view.generation, settings.hits)
+        remembered = self._retrieved.get(key)
+        if remembered is not None and remembered[0] == place and not request.invoked:
+            return remembered[1]
+        excluded = excluded_lines(request, settings, reads_suffix=self._models.generator.fim is not None)
+        query = Query(query_text(request), request.path, excluded, settings.hits, ancestors)
+        with clock.stage("retrieve"):
+            hits = self._guard.attempt("retrieval", lambda: self._retriever.retrieve(view, query))
+        if hits is not None:
+            self._retrieved[key] = (place, hits)
+            self._retrieved.move_to_end(key)
+            while len(self._retrieved) > 2 * DOCUMENTS_REMEMBERED:
+                self._retrieved.popitem(last=False)
+        return hits
+
+
+def excluded_lines(
+    request: CompletionRequest, settings: ContextSettings, reads_suffix: bool
+) -> tuple[int, int]:
+    """Lines ``[a, b)`` that the prompt holds, and at least 20 on either side of the cursor."""
+    n_above = request.prefix[-settings.prefix_tokens * CHARS_PER_TOKEN :].count("\n")
+    n_below = request.suffix[: settings.suffix_tokens * CHARS_PER_TOKEN].count("\n") if reads_suffix else 0
+    above, below = max(n_above, LINES_AROUND_CURSOR), max(n_below, LINES_AROUND_CURSOR)
+    return max(0, request.line - above), request.line + below + 1
+
+
+def _sources(hits: Sequence[Hit]) -> ContextSources:
+    return frozenset((hit.node.id, hit.node.digest) for hit in hits if hit.node.kind <= NodeKind.FILE)
+
+
+def still_current(view: IndexView | None, sources: ContextSources) -> bool:
+    """Whether every node of `sources` is in the view with the same digest. Any thread; reads memory only."""
+    if view is None:
+        return not sources
+    try:
+        return all(view.hierarchy.node(node_id).digest == digest for node_id, digest in sources)
+    except KeyError:
+        return False

@@ -1,0 +1,283 @@
+"""From a request to suggestions: store, context, prompt, generation, post-processing, explanation.
+
+Owns the order of the stages, the deadline and what is kept of an answer. Each stage lives elsewhere:
+`cache`, `context`, `model.prompt`, the generator, `postprocess`. `lookup` belongs to the event loop,
+`complete` to the inference lane; the rest may be called from any thread.
+
+Nothing here raises because there is nothing to say: a stage that fails is logged once per cause, and
+the completion goes on without it or is empty.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hef_lsp.cache import Found, Place, SuggestionStore
+from hef_lsp.context import Context, ContextBuilder, Models, Retrieves, still_current
+from hef_lsp.explanation import Explanation, ExplanationLog, StageClock
+from hef_lsp.postprocess import Draft, postprocess
+from hef_lsp.request import CompletionRequest, multiline_wanted
+from hef_lsp.settings import Settings
+from hef_lsp.stage_guard import StageGuard
+from indexer.languages import line_comment
+from indexer.retriever import Retriever
+from model.prompt import BuiltPrompt, PromptLimits, PromptPlan, build_prompt
+from model.protocols import CancelSignal, Generation, StopMode, StopReason, StopRule
+
+if TYPE_CHECKING:
+    from indexer.index import IndexView
+
+STOP_PREFIX_CHARS = 4000
+"""Of the text before the cursor, for the generator's stop rule: enough for any sane open bracket."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """`text` in place of the document's ``[start, end)``; start == end == offset for plain insertions."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One request with all that was decided about it before any work."""
+
+    request: CompletionRequest
+    settings: Settings
+    view: IndexView | None
+    place: Place
+    multiline: bool
+    n_wanted: int
+    deadline_s: float
+
+    @property
+    def max_tokens(self) -> int:
+        limits = self.settings.completion
+        return limits.max_block_tokens if self.multiline else limits.max_tokens
+
+
+class CompletionEngine:
+    """The way of a keystroke, read from top to bottom in `complete`."""
+
+    def __init__(
+        self,
+        models: Models,
+        view_of: Callable[[CompletionRequest], IndexView | None],
+        settings: Callable[[], Settings],
+        retriever: Retrieves | None = None,
+    ) -> None:
+        self._models = models
+        self._view_of = view_of
+        self._settings = settings
+        self._guard = StageGuard()
+        self._store = SuggestionStore()
+        self._log = ExplanationLog()
+        self._contexts = ContextBuilder(models, retriever or Retriever(models.embedder), self._guard)
+
+    @property
+    def last_explanation(self) -> Explanation | None:
+        """Of the latest answer to any document."""
+        return self._log.last()
+
+    def explanation(self, uri: str) -> Explanation | None:
+        """Of the latest answer to the document `uri`."""
+        return self._log.last(uri)
+
+    def forget(self, uri: str) -> None:
+        """Drop what is kept of a closed document."""
+        self._store.forget(uri)
+        self._log.forget(uri)
+
+    def lookup(self, request: CompletionRequest) -> list[Suggestion] | None:
+        """What the store answers, at once and without models; None: it must be generated.
+
+        An empty list is an answer: at this very place there was nothing to say.
+        """
+        return self._guard.attempt("the suggestion store", lambda: self._lookup(self._job(request)))
+
+    def complete(self, request: CompletionRequest, cancel: CancelSignal) -> list[Suggestion]:
+        """Suggestions, best first; empty where there is nothing to say, and after a cancel."""
+        return self._guard.attempt("the answer", lambda: self._complete(self._job(request), cancel)) or []
+
+    def _job(self, request: CompletionRequest) -> _Job:
+        settings, view = self._settings(), self._view_of(request)
+        completion = settings.completion
+        received_s = time.monotonic() if request.received_s is None else request.received_s
+        return _Job(
+            request=request,
+            settings=settings,
+            view=view,
+            place=Place(
+                request.document.uri,
+                request.prefix,
+                request.suffix,
+                self._fingerprint(settings, view is not None),
+            ),
+            multiline=completion.multiline and multiline_wanted(request),
+            n_wanted=max(1, min(request.n_alternatives, completion.alternatives)) if request.invoked else 1,
+            deadline_s=received_s + completion.deadline_ms / 1000,
+        )
+
+    def _fingerprint(self, settings: Settings, has_view: bool) -> str:
+        completion = settings.completion
+        lengths = (completion.max_tokens, completion.max_block_tokens, completion.multiline)
+        return repr((settings.context, lengths, self._models.generator.model_id, has_view))
+
+    def _lookup(self, job: _Job) -> list[Suggestion] | None:
+        clock = StageClock()
+        found = self._store.lookup(
+            job.place, job.multiline, job.n_wanted, lambda sources: still_current(job.view, sources)
+        )
+        if found is None:
+            return None
+        self._log.add(_explained_again(found, job, clock))
+        return [_suggestion(job.request, text) for text in found.texts]
+
+    def _complete(self, job: _Job, cancel: CancelSignal) -> list[Suggestion]:
+        clock = StageClock()
+        if job.request.received_s is not None:
+            clock.add("queue", max(0.0, time.monotonic() - job.request.received_s) * 1000)
+        if cancel.cancelled:
+            return []
+        stored = self._lookup(job)
+        if stored is not None:
+            return stored
+        context = self._contexts.build(job.request, job.view, job.settings.context, clock)
+        if cancel.cancelled:
+            return []
+        with clock.stage("prompt"):
+            built = self._prompt(job, context)
+        generations = self._generate(job, built, cancel, clock)
+        if cancel.cancelled:
+            return []
+        with clock.stage("postprocess"):
+            texts = _texts(job, generations)
+        explanation = _explanation(job, context, built, generations, texts, clock)
+        self._log.add(explanation)
+        if texts or _ended_by_itself(generations):
+            self._store.put(job.place, texts, job.multiline, job.n_wanted, context.sources, explanation)
+        return [_suggestion(job.request, text) for text in texts]
+
+    def _prompt(self, job: _Job, context: Context) -> BuiltPrompt:
+        generator, settings = self._models.generator, job.settings.context
+        plan = PromptPlan(
+            prefix=job.request.prefix,
+            suffix=job.request.suffix,
+            path=job.request.path,
+            comment=line_comment(job.request.language),
+            snippets=context.snippets,
+            pseudo_tokens=context.pseudo_tokens,
+        )
+        limits = PromptLimits(
+            prefix_tokens=settings.prefix_tokens,
+            suffix_tokens=settings.suffix_tokens,
+            text_tokens=settings.text_tokens,
+            context_window=generator.context_window,
+            reserve=job.max_tokens,
+        )
+        return build_prompt(plan, limits, generator.tokenizer, generator.fim)
+
+    def _generate(
+        self, job: _Job, built: BuiltPrompt, cancel: CancelSignal, clock: StageClock
+    ) -> list[Generation]:
+        """One generation for each alternative; they share the deadline, and the prompt's KV cache."""
+        generations: list[Generation] = []
+        for branch in range(job.n_wanted):
+            if cancel.cancelled or (generations and time.monotonic() >= job.deadline_s):
+                break
+            rule = StopRule(
+                max_tokens=job.max_tokens,
+                mode=StopMode.BLOCK if job.multiline else StopMode.LINE,
+                prefix=job.request.prefix[-STOP_PREFIX_CHARS:],
+                deadline_s=job.deadline_s,
+                branch=branch,
+            )
+            generation = self._guard.attempt(
+                "the generator", partial(self._models.generator.generate, built.prompt, rule, cancel)
+            )
+            if generation is None:
+                break
+            clock.add("prefill", generation.prefill_ms)
+            clock.add("decode", generation.decode_ms)
+            generations.append(generation)
+        return generations
+
+
+def _texts(job: _Job, generations: Sequence[Generation]) -> tuple[str, ...]:
+    """What is left of the generations, best first, each once."""
+    request = job.request
+    texts: dict[str, None] = {}
+    for generation in generations:
+        draft = Draft(
+            _whole_lines(generation), request.prefix, request.suffix, job.multiline, request.language
+        )
+        text = postprocess(draft)
+        if text is not None:
+            texts[text] = None
+    return tuple(texts)
+
+
+def _whole_lines(generation: Generation) -> str:
+    """Without the last line of a block where the limit or the deadline tore it."""
+    torn = generation.stop_reason in (StopReason.LIMIT, StopReason.DEADLINE)
+    whole = generation.text.rpartition("\n")[0] if torn else ""
+    return whole if whole.strip() else generation.text
+
+
+def _ended_by_itself(generations: Sequence[Generation]) -> bool:
+    """Whether nothing would be gained by trying again."""
+    return bool(generations) and all(g.stop_reason is not StopReason.DEADLINE for g in generations)
+
+
+def _suggestion(request: CompletionRequest, text: str) -> Suggestion:
+    """With a selected entry the suggestion extends its text and takes its range, as the protocol asks."""
+    selected = request.selected
+    if selected is None:
+        return Suggestion(text, request.offset, request.offset)
+    return Suggestion(selected.text + text, selected.start_offset, selected.end_offset)
+
+
+def _explanation(
+    job: _Job,
+    context: Context,
+    built: BuiltPrompt,
+    generations: Sequence[Generation],
+    texts: tuple[str, ...],
+    clock: StageClock,
+) -> Explanation:
+    first = generations[0] if generations else None
+    return Explanation(
+        uri=job.request.document.uri,
+        path=job.request.path,
+        line=job.request.line,
+        mode=str(context.mode),
+        hits=context.hits,
+        n_pseudo_tokens=0 if context.pseudo_tokens is None else len(context.pseudo_tokens),
+        n_prompt_tokens=len(built.prompt.token_ids),
+        n_context_tokens=built.n_context_tokens,
+        n_reused=first.n_reused if first else 0,
+        n_prefilled=first.n_prefilled if first else 0,
+        timings=clock.timings(),
+        suggestions=texts,
+        stop_reasons=tuple(str(generation.stop_reason) for generation in generations),
+        notes=context.notes,
+    )
+
+
+def _explained_again(found: Found, job: _Job, clock: StageClock) -> Explanation:
+    """The stored explanation as it stands for this answer: no model ran, so its stages took no time."""
+    return replace(
+        found.explanation,
+        line=job.request.line,
+        source="typed-through" if found.typed_through else "exact",
+        suggestions=found.texts,
+        n_reused=0,
+        n_prefilled=0,
+        timings=clock.timings(),
+    )
