@@ -2,8 +2,8 @@
 
 Owns the transports only. Files are put in place, checked and resumed by `model.fetching`.
 
-The hub is read with the standard library rather than `snapshot_download`, which from version
-1.0 on deletes a file that broke off, so that gigabytes would start again from nothing.
+The hub is read with the standard library rather than `snapshot_download`, which deletes a file
+that broke off (huggingface_hub 2.4, its pull request 4228), so that gigabytes would start again.
 """
 
 from __future__ import annotations
