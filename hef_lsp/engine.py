@@ -146,15 +146,16 @@ class CompletionEngine:
         if cancel.cancelled:
             return []
         stored = self._lookup(job)
-        if stored is not None:
-            return stored
+        return self._generated(job, cancel, clock) if stored is None else stored
+
+    def _generated(self, job: _Job, cancel: CancelSignal, clock: StageClock) -> list[Suggestion]:
         context = self._contexts.build(job.request, job.view, job.settings.context, clock)
         if cancel.cancelled:
             return []
         with clock.stage("prompt"):
             built = self._prompt(job, context)
         generations = self._generate(job, built, cancel, clock)
-        if cancel.cancelled:
+        if generations is None:
             return []
         with clock.stage("postprocess"):
             texts = _texts(job, generations)
@@ -185,11 +186,11 @@ class CompletionEngine:
 
     def _generate(
         self, job: _Job, built: BuiltPrompt, cancel: CancelSignal, clock: StageClock
-    ) -> list[Generation]:
-        """One generation for each alternative; they share the deadline, and the prompt's KV cache."""
+    ) -> list[Generation] | None:
+        """One generation for each alternative, None after a cancel; they share deadline and KV cache."""
         generations: list[Generation] = []
         for branch in range(job.n_wanted):
-            if cancel.cancelled or (generations and time.monotonic() >= job.deadline_s):
+            if generations and time.monotonic() >= job.deadline_s:
                 break
             rule = StopRule(
                 max_tokens=job.max_tokens,
@@ -201,6 +202,8 @@ class CompletionEngine:
             generation = self._guard.attempt(
                 "the generator", partial(self._models.generator.generate, built.prompt, rule, cancel)
             )
+            if cancel.cancelled:
+                return None
             if generation is None:
                 break
             clock.add("prefill", generation.prefill_ms)
