@@ -3,6 +3,7 @@
 Models like to close what the editor has closed already, or one scope too many. Of all places before a
 closer of the suggestion that closes something outside it, this filter cuts where the fewest marks of
 the joined text are left without a partner; where cutting gains nothing it leaves the suggestion alone.
+A quote is doubted only if the cursor's line goes on with one: what lies farther off proves nothing.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ _LIFETIME = r"(?<=[&<])'[a-z_]\w*\b(?!')|'[a-z_]\w*(?=>)"
 
 @dataclass(frozen=True)
 class _Closing:
-    """A closing mark at `place`; `opened_at` is None where it has no partner."""
+    """A closing `mark` at `place`; `opened_at` is None where it has no partner."""
 
+    mark: str
     place: int
     opened_at: int | None
 
@@ -45,7 +47,9 @@ def balance_brackets(draft: Draft) -> Draft | None:
     outward = [
         closing.place - begin
         for closing in closings
-        if begin <= closing.place < end and (closing.opened_at is None or closing.opened_at < begin)
+        if begin <= closing.place < end
+        and (closing.opened_at is None or closing.opened_at < begin)
+        and (closing.mark in ")]}" or closing.mark in draft.line_suffix)
     ]
     best, fewest = draft.text, _n_unmatched(closings)
     for cut in reversed(outward[:MOST_CUTS_TRIED]):
@@ -75,14 +79,14 @@ def _closings(text: str, comment: str) -> Iterator[_Closing]:
         if mark in "([{":
             stack.append((mark, start))
         elif mark in ")]}":
-            yield _Closing(start, _pop(stack, _PARTNER[mark]))
+            yield _Closing(mark, start, _pop(stack, _PARTNER[mark]))
         elif mark == comment:
             place = _after(text, "\n", place)
         elif mark == "/*":
             place = _after(text, "*/", place)
         elif mark in ("'", '"', "`", '"""', "'''"):
             place = _end_of_string(text, mark, start)
-            yield _Closing(place - len(mark), start if place > found.end() else None)
+            yield _Closing(mark, place - len(mark), start if place > found.end() else None)
 
 
 @lru_cache(maxsize=8)

@@ -10,6 +10,9 @@ from hef_lsp.postprocess.draft import Draft
 from hef_lsp.text_lines import TAB_WIDTH, indent_of, indent_width, opens_block
 
 _WINDOW = 20_000
+MIXED_SHARE = 0.1
+"""GNU style writes eight spaces as a tab: there both are right and nothing is rewritten."""
+
 _PLAUSIBLE_UNITS = (2, 3, 4, 8)
 
 
@@ -68,11 +71,12 @@ def _restyled(line: str, tabs: bool, unit: int) -> str:
 
 
 def _uses_tabs(draft: Draft) -> bool | None:
-    """By the majority of the document's indented lines; None where none is indented."""
+    """By the document's indented lines; None where none is indented, or where both are at home."""
     firsts = Counter(line[0] for line in _nearby_lines(draft) if line[:1] in (" ", "\t") and line.strip())
-    if not firsts:
+    n_tabs, n_spaces = firsts["\t"], firsts[" "]
+    if min(n_tabs, n_spaces) > MIXED_SHARE * (n_tabs + n_spaces) or not firsts:
         return None
-    return firsts["\t"] > firsts[" "]
+    return n_tabs > n_spaces
 
 
 def _nearby_lines(draft: Draft) -> list[str]:
