@@ -34,6 +34,8 @@ CHARS_PER_TOKEN = 4
 """More than code has on average: the region kept out of retrieval must hold the whole prompt."""
 
 DOCUMENTS_REMEMBERED = 16
+LARGEST_CONTEXT = 4
+"""Pseudo-tokens take at most one part in so many of the generator's context window."""
 
 
 class Models(Protocol):
@@ -160,7 +162,8 @@ class ContextBuilder:
         with clock.stage("project"):
             memories = self._guard.attempt("memories", lambda: view.memories(digests)) or {}
             ready = [hit for hit in hits if hit.node.digest in memories]
-            rows = self._project(self._models.projector, ready, memories, settings.pseudo_tokens)
+            budget = min(settings.pseudo_tokens, self._models.generator.context_window // LARGEST_CONTEXT)
+            rows = self._project(self._models.projector, ready, memories, budget)
         if hits and not ready:
             return NO_CONTEXT.with_note("text instead of dense: none of the retrieved nodes is fused yet")
         if rows is None:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from hef_lsp.cache import Found, Place, SuggestionStore
 from hef_lsp.context import Context, ContextBuilder, Models, Retrieves, still_current
-from hef_lsp.explanation import Explanation, ExplanationLog, StageClock
+from hef_lsp.explanation import ExplainedHit, Explanation, ExplanationLog, StageClock
 from hef_lsp.postprocess import Draft, postprocess
 from hef_lsp.request import CompletionRequest, multiline_wanted
-from hef_lsp.settings import Settings
+from hef_lsp.settings import ContextMode, Settings
 from hef_lsp.stage_guard import StageGuard
 from indexer.languages import line_comment
 from indexer.retriever import Retriever
@@ -30,6 +30,9 @@ from model.protocols import CancelSignal, Generation, StopMode, StopReason, Stop
 
 if TYPE_CHECKING:
     from indexer.index import IndexView
+
+LARGEST_ANSWER = 2
+"""At most one part in so many of the context window is kept free for new tokens."""
 
 STOP_PREFIX_CHARS = 4000
 """Of the text before the cursor, for the generator's stop rule: enough for any sane open bracket."""
@@ -54,12 +57,8 @@ class _Job:
     place: Place
     multiline: bool
     n_wanted: int
+    max_tokens: int
     deadline_s: float
-
-    @property
-    def max_tokens(self) -> int:
-        limits = self.settings.completion
-        return limits.max_block_tokens if self.multiline else limits.max_tokens
 
 
 class CompletionEngine:
@@ -109,6 +108,8 @@ class CompletionEngine:
         settings, view = self._settings(), self._view_of(request)
         completion = settings.completion
         received_s = time.monotonic() if request.received_s is None else request.received_s
+        multiline = completion.multiline and multiline_wanted(request)
+        max_tokens = completion.max_block_tokens if multiline else completion.max_tokens
         return _Job(
             request=request,
             settings=settings,
@@ -119,8 +120,9 @@ class CompletionEngine:
                 request.suffix,
                 self._fingerprint(settings, view is not None),
             ),
-            multiline=completion.multiline and multiline_wanted(request),
+            multiline=multiline,
             n_wanted=max(1, min(request.n_alternatives, completion.alternatives)) if request.invoked else 1,
+            max_tokens=min(max_tokens, self._models.generator.context_window // LARGEST_ANSWER),
             deadline_s=received_s + completion.deadline_ms / 1000,
         )
 
@@ -260,7 +262,7 @@ def _explanation(
         path=job.request.path,
         line=job.request.line,
         mode=str(context.mode),
-        hits=context.hits,
+        hits=_hits_with_use(context, built),
         n_pseudo_tokens=0 if context.pseudo_tokens is None else len(context.pseudo_tokens),
         n_prompt_tokens=len(built.prompt.token_ids),
         n_context_tokens=built.n_context_tokens,
@@ -271,6 +273,13 @@ def _explanation(
         stop_reasons=tuple(str(generation.stop_reason) for generation in generations),
         notes=context.notes,
     )
+
+
+def _hits_with_use(context: Context, built: BuiltPrompt) -> tuple[ExplainedHit, ...]:
+    """In text mode only as many snippets were used, from the best on, as fitted their budget."""
+    if context.mode is not ContextMode.TEXT:
+        return context.hits
+    return tuple(replace(hit, used=rank < built.n_snippets) for rank, hit in enumerate(context.hits))
 
 
 def _explained_again(found: Found, job: _Job, clock: StageClock) -> Explanation:

@@ -41,7 +41,7 @@ class Timings:
 class ExplainedHit:
     """One retrieved node; `kind` is ``chunk``, ``group``, ``file``, ``directory`` or ``repository``.
 
-    `used`: whether it was handed to the generator; in dense mode a node that is not fused yet is not.
+    `used`: whether it reached the generator: its memory was fused, or its text fitted the budget.
     """
 
     kind: str

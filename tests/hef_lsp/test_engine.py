@@ -276,6 +276,27 @@ def test_an_alternative_that_fails_costs_only_itself() -> None:
     assert [s.text for s in made.engine.complete(request, GO)] == ["foo()"]
 
 
+def test_a_snippet_that_does_not_fit_is_explained_as_unused() -> None:
+    made = rig(["foo()"], FakeView([LOADER, chunk_hit("lib/huge.py", "word " * 5000)]), ContextMode.TEXT)
+    made.engine.complete(request_at("x = ║\n"), GO)
+    assert made.engine.last_explanation is not None
+    assert [hit.used for hit in made.engine.last_explanation.hits] == [True, False]
+
+
+@pytest.mark.parametrize("mode", [ContextMode.TEXT, ContextMode.DENSE])
+def test_settings_larger_than_the_context_window_are_cut_to_it(mode: ContextMode) -> None:
+    bundle = fake_bundle(FakeGenerator(["foo()"], context_window=32))
+    made = rig(view=view_of_all(), bundle=bundle)
+    made.settings = Settings(
+        context=ContextSettings(mode=mode, pseudo_tokens=512, prefix_tokens=8192),
+        completion=CompletionSettings(max_tokens=1024, max_block_tokens=2048),
+    )
+    assert made.engine.complete(request_at("a = 1\n" * 100 + "x = ║\n", invoked=True), GO) != []
+    (call,) = made.generator.calls
+    n_pseudo = 0 if call.prompt.pseudo_tokens is None else len(call.prompt.pseudo_tokens)
+    assert n_pseudo + len(call.prompt.token_ids) + call.rule.max_tokens <= 32
+
+
 # retrieval
 
 
