@@ -16,12 +16,12 @@ import numpy as np
 
 from hef_lsp.cache import ContextSources
 from hef_lsp.explanation import ExplainedHit, StageClock, explained
-from hef_lsp.request import CompletionRequest, query_text, text_above
+from hef_lsp.request import CompletionRequest, text_above
 from hef_lsp.settings import ContextMode, ContextSettings
 from hef_lsp.stage_guard import StageGuard
 from indexer.hierarchy import NodeKind
 from indexer.languages import line_comment
-from indexer.retriever import Query
+from indexer.retriever import Query, query_text
 from model.prompt import Snippet
 from model.protocols import Embedder, FloatArray, Fuser, Generator, Projector
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 LINES_AROUND_CURSOR = 20
 CHARS_PER_TOKEN = 4
 """More than code has on average: the region kept out of retrieval must hold the whole prompt."""
+
+QUERY_WINDOW = 8000
+"""Characters on either side of the cursor from which the query's lines are taken."""
 
 DOCUMENTS_REMEMBERED = 16
 LARGEST_CONTEXT = 4
@@ -211,7 +214,8 @@ class ContextBuilder:
         if remembered is not None and remembered[0] == place and not request.invoked:
             return remembered[1]
         excluded = excluded_lines(request, settings, reads_suffix=self._models.generator.fim is not None)
-        query = Query(query_text(request), request.path, excluded, settings.hits, ancestors)
+        text = query_text(request.prefix[-QUERY_WINDOW:], request.suffix[:QUERY_WINDOW])
+        query = Query(text, request.path, excluded, settings.hits, ancestors)
         with clock.stage("retrieve"):
             hits = self._guard.attempt("retrieval", lambda: self._retriever.retrieve(view, query))
         if hits is not None:

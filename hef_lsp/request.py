@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 LONGEST_LINE = 5000
 """Characters; a longer line is minified or data, and one suggestion in it costs too much to draw."""
 
-QUERY_LINES = 12
-QUERY_CHARS = 1600
+ABOVE_CHARS = 1600
 
 READ_ONLY_SCHEMES = frozenset(
     {"git", "gitfs", "gitlens", "review", "output", "debug", "search-editor", "jar", "jdt", "zipfile", "http"}
@@ -160,12 +159,6 @@ def _has_body(opener: str, suffix: str) -> bool:
     return bool(below) and indent_width(below) > indent_width(opener)
 
 
-def query_text(request: CompletionRequest) -> str:
-    """What retrieval is asked: the last lines up to the cursor, whole, at most `QUERY_CHARS`."""
-    lines = [line for line in request.prefix[-QUERY_CHARS:].split("\n") if line.strip()]
-    return "\n".join(lines[-QUERY_LINES:])
-
-
 def text_above(request: CompletionRequest) -> str:
-    """The part of the query that stays the same while one types in a line."""
-    return request.prefix.removesuffix(request.line_prefix)[-QUERY_CHARS:]
+    """The lines just above the cursor's, which stay the same while one types in it."""
+    return request.prefix.removesuffix(request.line_prefix)[-ABOVE_CHARS:]

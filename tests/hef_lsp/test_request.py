@@ -7,13 +7,10 @@ from engine_rig import request_at
 
 from hef_lsp.request import (
     LONGEST_LINE,
-    QUERY_CHARS,
-    QUERY_LINES,
     CompletionRequest,
     SelectedCompletion,
     looks_binary,
     multiline_wanted,
-    query_text,
     should_complete,
     text_above,
 )
@@ -144,13 +141,6 @@ def test_the_language_is_told_by_the_path_before_the_editor() -> None:
     assert request_at("║", path="a.rs", language_id="plaintext").language == "rust"
     assert request_at("║", path="Untitled", language_id="go").language == "go"
     assert request_at("║", path="Untitled", language_id="").language is None
-
-
-def test_the_query_is_the_last_lines() -> None:
-    lines = [f"line_{n} = {n}" for n in range(100)]
-    query = query_text(request_at("\n\n".join(lines) + "\nx = ║ tail"))
-    assert query.split("\n") == [*lines[-QUERY_LINES + 1 :], "x = "]
-    assert len(query_text(request_at("word " * 1000 + "║"))) <= QUERY_CHARS
 
 
 def test_the_text_above_stays_while_one_types_in_a_line() -> None:
