@@ -22,6 +22,8 @@ from pygls.lsp.client import LanguageClient
 from hef_lsp import __version__
 
 POLL_S = 0.05
+LAST_WORDS = 20
+LAST_WORDS_PATIENCE_S = 1.0
 SETTLED_STATES = ("ready", "error", "paused")
 
 
@@ -37,6 +39,7 @@ class EditorClient:
     process: asyncio.subprocess.Process
     versions: dict[str, int] = field(default_factory=dict)
     stderr: list[str] = field(default_factory=list)
+    reader: asyncio.Task[None] | None = None
 
     def open(self, path: Path, text: str, language: str = "python") -> str:
         """didOpen; returns the document's URI."""
@@ -115,10 +118,17 @@ class EditorClient:
         ended = asyncio.ensure_future(self.process.wait())
         await asyncio.wait({answer, ended}, return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
-        if not answer.done():
+        if answer.done() and answer.exception() is None:
+            return answer.result()
+        if not answer.done() or self.process.returncode is not None:
             answer.cancel()
-            raise ServerDied("the server ended:\n" + "".join(self.stderr[-20:]))
+            await self._read_last_words()
+            raise ServerDied("the server ended:\n" + "".join(self.stderr[-LAST_WORDS:]))
         return answer.result()
+
+    async def _read_last_words(self) -> None:
+        if self.reader is not None:
+            await asyncio.wait({self.reader}, timeout=LAST_WORDS_PATIENCE_S)
 
 
 @asynccontextmanager
@@ -138,7 +148,7 @@ async def editor_client(
     process = client._server
     assert process is not None and process.stderr is not None
     editor = EditorClient(client, process)
-    reader = asyncio.create_task(_keep_lines(process.stderr, editor.stderr))
+    editor.reader = asyncio.create_task(_keep_lines(process.stderr, editor.stderr))
     try:
         await _initialize(editor, root, options)
         yield editor
@@ -148,7 +158,7 @@ async def editor_client(
     finally:
         with suppress(ProcessLookupError):
             process.kill()
-        reader.cancel()
+        editor.reader.cancel()
         await client.stop()  # type: ignore[no-untyped-call]
 
 

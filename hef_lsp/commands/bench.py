@@ -1,0 +1,121 @@
+"""`hef-lsp bench latency|index`: measure on this machine, print a table, keep JSON.
+
+Owns options and presentation. What is measured, and how, is `hef_lsp.bench`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hef_lsp.commands.console import err, fail, named_errors, out
+from hef_lsp.settings import ContextMode, ModelSettings
+
+app = typer.Typer(no_args_is_help=True, help="Measure latency and indexing on this machine.")
+
+Model = Annotated[str, typer.Option(help="Model name, folder, GGUF file or hub id.")]
+EmbedderName = Annotated[str, typer.Option(help="Embedder of the retrieval keys.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Also write the report there, as JSON.")
+]
+ARMS = (ContextMode.NONE, ContextMode.TEXT, ContextMode.DENSE)
+
+
+@app.command("latency")
+def latency(
+    workspace: Annotated[Path, typer.Option(help="The folder whose files are typed.")],
+    context: Annotated[
+        list[ContextMode] | None,
+        typer.Option(help="An arm; give it again for each. Default: none, text, dense."),
+    ] = None,
+    files: Annotated[int, typer.Option(min=1, help="How many files; one line is typed in each.")] = 10,
+    keys: Annotated[int, typer.Option(min=1, help="How many keys a line.")] = 12,
+    seed: Annotated[int, typer.Option(help="Chooses files and lines.")] = 0,
+    debounce_ms: Annotated[
+        int | None, typer.Option(min=0, help="Quiet time before work begins; default: the setting's.")
+    ] = None,
+    model: Model = "auto",
+    embedder: EmbedderName = "static",
+    json_file: JsonFile = None,
+) -> None:
+    """Type real lines over the real protocol; time from keystroke to item, by arm and stage."""
+    from hef_lsp.bench import latency as bench
+    from hef_lsp.lsp_client import ServerDied
+
+    options: dict[str, Any] = {"model": {"name": model, "embedder": embedder}}
+    if debounce_ms is not None:
+        options["completion"] = {"debounce_ms": debounce_ms}
+    arms = [str(arm) for arm in context or ARMS]
+    plan = bench.LatencyPlan(_folder(workspace), arms, files, keys, seed, options)
+    try:
+        with named_errors(), err().status("starting the server") as status:
+            report = asyncio.run(bench.measure_latency(plan, status.update))
+    except (bench.NothingToType, bench.ServerNotReady, ServerDied) as error:
+        raise fail(str(error)) from error
+    out().print(bench.latency_table(report), bench.stages_table(report))
+    _keep(report, json_file)
+
+
+@app.command("index")
+def index(
+    lines: Annotated[str, typer.Option(help="Sizes of the workspaces in lines.")] = "1000,10000,100000",
+    source: Annotated[
+        Path | None,
+        typer.Option(help="Where files are copied from; default: the standard library's sources."),
+    ] = None,
+    updates: Annotated[int, typer.Option(min=1, help="How many files are changed at each size.")] = 5,
+    fuse: Annotated[bool, typer.Option(help="Also compress chunks into dense vectors.")] = True,
+    model: Model = "auto",
+    embedder: EmbedderName = "static",
+    json_file: JsonFile = None,
+) -> None:
+    """Time a first index and one-file updates in workspaces of growing size."""
+    from hef_lsp.bench import index as bench
+    from hef_lsp.models_loading import load_models
+    from hef_lsp.scheduling import InferenceLane, LanePriority
+
+    plan = bench.IndexPlan(_sizes(lines), _folder(source) if source else None, updates, fuse)
+    lane = InferenceLane()
+    try:
+        with named_errors(), err().status("loading the model") as status:
+            settings = ModelSettings(name=model, embedder=embedder)
+            models = lane.run(LanePriority.INDEX, lambda: load_models(settings))
+            report = bench.measure_index(plan, models, lane, status.update)
+    except bench.IndexFailed as error:
+        raise fail(str(error)) from error
+    finally:
+        lane.close()
+    out().print(bench.index_table(report))
+    _keep(report, json_file)
+
+
+def _folder(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise fail(f"{folder} is no folder; give an existing one")
+    return folder.resolve()
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(part.replace("_", "")) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise fail(f"--lines {text!r} is no list of sizes; give numbers such as 1000,10000")
+    return sizes
+
+
+def _keep(report: dict[str, Any], json_file: Path | None) -> None:
+    from hef_lsp.bench.figures import write_json
+
+    if json_file is None:
+        return
+    try:
+        write_json(report, json_file)
+    except OSError as error:
+        raise fail(
+            f"{json_file} cannot be written: {error.strerror or error}; choose another file"
+        ) from error
