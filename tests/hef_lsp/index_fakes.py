@@ -18,6 +18,8 @@ class FakeStatus:
     generation: int
     files: int
     pending: int
+    embedded: int
+    fused: int
 
 
 @dataclass
@@ -59,6 +61,7 @@ class FakeIndex:
     stalls: bool = False
     seconds_a_batch: float = 0.0
     n_scans: int = 0
+    n_taken: int = 0
     threads: set[str] = field(default_factory=set)
     closed: bool = False
     in_scan: threading.Event = field(default_factory=threading.Event)
@@ -72,7 +75,7 @@ class FakeIndex:
         return FakeView(self.generation, dict(self.texts))
 
     def status(self) -> FakeStatus:
-        return FakeStatus(self.generation, len(self.texts), len(self.unfused))
+        return FakeStatus(self.generation, len(self.texts), len(self.unfused), self.n_taken, len(self.fused))
 
     def close(self) -> None:
         self.closed = True
@@ -93,6 +96,7 @@ class FakeIndex:
         self.unfused.discard(change.path)
         if isinstance(file, SourceFile):
             self.texts[change.path] = file.text
+            self.n_taken += 1
             self.unfused |= {change.path} if self.fuse else set()
 
     def pending(self) -> int:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fakes import fake_bundle
+from index_fakes import FakeIndexes
 from rich.console import Console
 
 from hef_lsp.bench import figures, latency
 from hef_lsp.bench.figures import Spread, commit_of, write_json
+from hef_lsp.bench.index import IndexFailed, IndexPlan, index_table, measure_index, standard_library
 from hef_lsp.bench.source_lines import copy_lines, lines_to_type, spread_over
+from hef_lsp.scheduling import InferenceLane
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_server.py")))
 
@@ -25,6 +31,19 @@ def sources(tmp_path: Path) -> Path:
     (root / "pkg" / "dos.py").write_bytes(b"a_line_that_is_long_enough = 1\r\n")
     (root / "binary.py").write_bytes(b"\0\1\2" * 100)
     return root
+
+
+@pytest.fixture
+def lane() -> Iterator[InferenceLane]:
+    lane = InferenceLane()
+    yield lane
+    lane.close()
+
+
+def printed(*renderables: object) -> str:
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(*renderables)
+    return console.export_text()
 
 
 @pytest.fixture(autouse=True)
@@ -129,9 +148,38 @@ def test_tables_show_every_arm_and_stage() -> None:
         "arms": arms,
         "ratio_to_none": latency._ratios(arms),
     }
-    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    console.print(latency.latency_table(report), latency.stages_table(report))
-    shown = console.export_text()
+    shown = printed(latency.latency_table(report), latency.stages_table(report))
     for word in ("none", "text", "50%", "10.0", "1.00x", "decode", "7.0 / 7.0"):
         assert word in shown
     assert latency._ratios({"text": arms["text"]}) == {}
+
+
+def test_index_of_growing_workspaces(
+    sources: Path, lane: InferenceLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexes = FakeIndexes()
+    monkeypatch.setattr("hef_lsp.workspace._open_index", indexes)
+    report = measure_index(IndexPlan((2, 100), sources, n_updates=2), fake_bundle(), lane)
+    small, large = report["sizes"]
+    assert (small["lines"], large["lines"]) == (2, 9)
+    assert large["first"]["embedded"] == large["first"]["fused"] == 3
+    assert 0 < large["first"]["searchable_s"] <= large["first"]["whole_s"]
+    assert large["update"]["n"] == 2 and large["update"]["p50_ms"] > 0
+    assert large["update"]["most_embedded"] == large["update"]["most_fused"] == 1
+    assert all("hef_lsp_bench_line" in text for text in list(indexes.last.texts.values())[-2:])
+    assert str(sources.parent) not in json.dumps(report)
+    assert "9" in printed(index_table(report))
+
+
+def test_an_index_that_fails_is_told(
+    sources: Path, lane: InferenceLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexes = FakeIndexes()
+    indexes.trouble = OSError("no space left on device")
+    monkeypatch.setattr("hef_lsp.workspace._open_index", indexes)
+    with pytest.raises(IndexFailed, match="the index is error: no space left on device"):
+        measure_index(IndexPlan((2,), sources), fake_bundle(), lane)
+
+
+def test_the_standard_librarys_sources_are_there() -> None:
+    assert (standard_library() / "argparse.py").is_file()
