@@ -1,0 +1,204 @@
+"""Greedy decoding over a transformers model whose KV cache outlives the request.
+
+Owns `KvSession` (the cache, and what each of its positions holds) and `decode_greedily` (the
+loop over tokens). Where a suggestion ends is `model.stopping`'s to say, what is read
+`model.prompt`'s. For the inference lane's thread only.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from transformers import DynamicCache, PreTrainedModel
+
+from model.protocols import FloatArray, StopReason
+from model.stopping import Stop, StopTracker
+from model.tokenization import HfTokenizer, TextStream
+
+CPU_CHUNK = 128
+"""Positions prefilled in one go, between two looks at cancel and deadline: some 50 ms of a small
+model on two cores."""
+GPU_CHUNK = 1024
+
+Halt = Callable[[], StopReason | None]
+"""Why to leave off now, read before every chunk and every token; None to go on."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What goes into the model: pseudo-tokens ``[P, H]`` after `before` ids, then `ids`.
+
+    `keys` names each position by its content: the id of a token, a negative hash of a
+    pseudo-token's numbers. Two prompts share a cached position only if all keys up to it agree.
+    """
+
+    before: tuple[int, ...]
+    rows: FloatArray | None
+    ids: tuple[int, ...]
+    keys: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        rows = () if self.rows is None else tuple(_key_of_row(row) for row in self.rows)
+        object.__setattr__(self, "keys", (*self.before, *rows, *self.ids))
+
+
+def _key_of_row(row: FloatArray) -> int:
+    data = np.ascontiguousarray(row, dtype=np.float32).tobytes()
+    return -1 - int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
+
+
+class KvSession:
+    """A model and its KV cache.
+
+    Invariant: position i of the cache holds what ``keys[i]`` names, for every i, and no
+    position more. After an error inside the model the cache is dropped.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self._device = model.device
+        self._chunk = CPU_CHUNK if self._device.type == "cpu" else GPU_CHUNK
+        parameters = inspect.signature(model.forward).parameters
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
+        self._keys: list[int] = []
+        self._cache = DynamicCache()
+
+    @property
+    def n_positions(self) -> int:
+        return len(self._keys)
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._keys = []
+        self._cache = DynamicCache()
+
+    def rewind(self, keys: Sequence[int]) -> int:
+        """Keeps the longest start that `keys` shares, but for the last key; says how many positions.
+
+        The last position is always computed again, since its logits are wanted.
+        """
+        most = min(len(self._keys), len(keys) - 1)
+        n_kept = next((i for i in range(most) if self._keys[i] != keys[i]), most)
+        if n_kept == 0:
+            self.clear()
+        elif n_kept < len(self._keys):
+            self._cache.crop(n_kept - len(self._keys))  # transformers counts what to take away
+            del self._keys[n_kept:]
+        return n_kept
+
+    def prefill(self, inputs: Inputs, halt: Halt) -> torch.Tensor | StopReason:
+        """Reads the rest of `inputs` after `rewind`, piece by piece: the last logits ``[V]``, or why not.
+
+        What was read before a halt stays in the cache, so that the next attempt goes on from there.
+        """
+        logits: torch.Tensor | None = None
+        while logits is None or self.n_positions < len(inputs.keys):
+            reason = halt()
+            if reason is not None:
+                return reason
+            begin = self.n_positions
+            end = min(begin + self._chunk, len(inputs.keys))
+            logits = self._read(inputs, begin, end)
+        return logits
+
+    def step(self, token_id: int) -> torch.Tensor:
+        """Reads one token; gives the logits ``[V]`` of the next."""
+        ids = torch.tensor([[token_id]], device=self._device)
+        return self._forward([token_id], input_ids=ids)
+
+    def _read(self, inputs: Inputs, begin: int, end: int) -> torch.Tensor:
+        keys = inputs.keys[begin:end]
+        if all(key >= 0 for key in keys):
+            return self._forward(keys, input_ids=torch.tensor([keys], device=self._device))
+        return self._forward(keys, inputs_embeds=self._embedded(inputs)[:, begin:end])
+
+    def _embedded(self, inputs: Inputs) -> torch.Tensor:
+        """All inputs as vectors ``[1, N, H]``."""
+        embed = self._model.get_input_embeddings()
+        rows = torch.from_numpy(np.ascontiguousarray(inputs.rows, dtype=np.float32))
+        with torch.inference_mode():
+            before, after = (
+                embed(torch.tensor(ids, dtype=torch.long, device=self._device))
+                for ids in (inputs.before, inputs.ids)
+            )
+            return torch.cat([before, rows.to(before), after]).unsqueeze(0)
+
+    def _forward(self, keys: Sequence[int], **inputs: torch.Tensor) -> torch.Tensor:
+        try:
+            with torch.inference_mode():
+                output = self._model(**inputs, past_key_values=self._cache, use_cache=True, **self._last_only)
+        except BaseException:  # some layers may have grown and others not
+            self.clear()
+            raise
+        self._keys.extend(keys)
+        logits: torch.Tensor = output.logits[0, -1]
+        return logits
+
+
+@dataclass
+class Decoded:
+    """What the loop produced; `text` is what the stop rule lets through of `token_ids`."""
+
+    reason: StopReason
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    text: str = ""
+
+
+def decode_greedily(
+    session: KvSession,
+    logits: torch.Tensor,
+    tokenizer: HfTokenizer,
+    tracker: StopTracker,
+    *,
+    n_new: int,
+    branch: int,
+    halt: Halt,
+    on_text: Callable[[str], None],
+) -> Decoded:
+    """Takes the likeliest token again and again, up to `n_new`, beginning with the `branch`-th likeliest.
+
+    `logits` ``[V]`` are those of the last position that `session` read.
+    """
+    decoded, stream = Decoded(StopReason.LIMIT), TextStream(tokenizer)
+
+    def say(text: str) -> None:
+        decoded.text += text
+        if text:
+            on_text(text)
+
+    while True:
+        halted = StopReason.LIMIT if len(decoded.token_ids) >= n_new else halt()
+        if halted is not None:
+            break
+        if decoded.token_ids:
+            logits = session.step(decoded.token_ids[-1])
+        token_id, logprob = _pick(logits, 0 if decoded.token_ids else branch)
+        if token_id in tokenizer.eos_ids:
+            halted = StopReason.END_OF_TEXT
+            break
+        decoded.token_ids.append(token_id)
+        decoded.logprobs.append(logprob)
+        answer = tracker.feed(stream.push(token_id))
+        if isinstance(answer, Stop):
+            say(answer.text)
+            decoded.reason = answer.reason
+            return decoded
+        say(answer)
+    decoded.reason = halted
+    say(tracker.finish(halted))
+    return decoded
+
+
+def _pick(logits: torch.Tensor, branch: int) -> tuple[int, float]:
+    """The id of rank `branch` (0 the likeliest) and its log-probability."""
+    with torch.inference_mode():
+        scores = logits.float()
+        value, index = scores.topk(min(branch, len(scores) - 1) + 1)
+        logprob = value[-1] - scores.logsumexp(0)
+        return int(index[-1]), float(logprob)

@@ -1,0 +1,174 @@
+"""The generator: a prompt and a stop rule in, text out, with the KV cache kept between requests.
+
+Owns `HfGenerator`: fitting a prompt into the context window and keeping account of what it
+cost. The cache and the loop over tokens are `model.decoding`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import torch
+
+from model.decoding import Decoded, Halt, Inputs, KvSession, decode_greedily
+from model.errors import ModelTooLarge
+from model.loading import LoadedModel, is_out_of_memory
+from model.protocols import (
+    CancelSignal,
+    FimTemplate,
+    FloatArray,
+    Generation,
+    Prompt,
+    StopReason,
+    StopRule,
+)
+from model.stopping import StopTracker
+from model.tokenization import HfTokenizer
+
+log = logging.getLogger(__name__)
+
+
+class HfGenerator:
+    """A `model.protocols.Generator` over a transformers causal language model.
+
+    Called from one thread at a time. An error, a halt or a cancel in the middle leaves a
+    generator that answers the next request as a fresh one would.
+    """
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
+        self._session = KvSession(loaded.model)
+
+    @property
+    def model_id(self) -> str:
+        return self._loaded.model_id
+
+    @property
+    def tokenizer(self) -> HfTokenizer:
+        return self._loaded.tokenizer
+
+    @property
+    def hidden_size(self) -> int:
+        return self._loaded.hidden_size
+
+    @property
+    def context_window(self) -> int:
+        """Positions for pseudo-tokens, text and new tokens; the family's own first tokens are off."""
+        return self._loaded.context_window - len(self.tokenizer.prefix_ids)
+
+    @property
+    def fim(self) -> FimTemplate | None:
+        return self._loaded.fim
+
+    def generate(
+        self,
+        prompt: Prompt,
+        rule: StopRule,
+        cancel: CancelSignal,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Generation:
+        """Decodes greedily; see the protocol. `token_ids` holds all that was decoded, cut text included.
+
+        Text that does not fit the context window loses its left end. Raises ValueError for
+        pseudo-tokens of another width or too many, ModelTooLarge where memory runs out.
+        """
+        inputs, n_new = self._fitted(prompt, rule)
+        try:
+            return self._generate(inputs, n_new, rule, _halt(rule, cancel), on_text or _ignore)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self._session.clear()
+            raise ModelTooLarge(
+                f"memory ran out while {self.model_id} read {len(inputs.keys)} tokens; lower "
+                "context.prefixTokens and context.textTokens, or choose a smaller model"
+            ) from error
+
+    def _generate(
+        self, inputs: Inputs, n_new: int, rule: StopRule, halt: Halt, on_text: Callable[[str], None]
+    ) -> Generation:
+        began = time.perf_counter()
+        n_reused = self._session.rewind(inputs.keys)
+        logits = self._session.prefill(inputs, halt)
+        n_prefilled = self._session.n_positions - n_reused
+        prefilled = time.perf_counter()
+        decoded = self._decoded(logits, n_new, rule, halt, on_text)
+        n_tokens = len(decoded.token_ids)
+        return Generation(
+            text=decoded.text,
+            stop_reason=decoded.reason,
+            token_ids=tuple(decoded.token_ids),
+            mean_logprob=sum(decoded.logprobs) / n_tokens if n_tokens else 0.0,
+            n_reused=n_reused,
+            n_prefilled=n_prefilled,
+            prefill_ms=1000 * (prefilled - began),
+            decode_ms=1000 * (time.perf_counter() - prefilled),
+        )
+
+    def _decoded(
+        self,
+        logits: torch.Tensor | StopReason,
+        n_new: int,
+        rule: StopRule,
+        halt: Halt,
+        on_text: Callable[[str], None],
+    ) -> Decoded:
+        if isinstance(logits, StopReason):
+            return Decoded(logits)
+        return decode_greedily(
+            self._session,
+            logits,
+            self.tokenizer,
+            StopTracker(rule),
+            n_new=n_new,
+            branch=rule.branch,
+            halt=halt,
+            on_text=on_text,
+        )
+
+    def _fitted(self, prompt: Prompt, rule: StopRule) -> tuple[Inputs, int]:
+        """The prompt cut at its left to fit, and how many tokens may follow it."""
+        rows = _rows(prompt.pseudo_tokens, self.hidden_size)
+        room = self.context_window - (0 if rows is None else len(rows))
+        if room < 2:
+            raise ValueError(
+                f"{self.context_window - room} pseudo-tokens leave no room in a context window of "
+                f"{self.context_window}; lower context.pseudoTokens"
+            )
+        ids = prompt.token_ids
+        n_new = min(rule.max_tokens, max(room // 2, room - len(ids)))
+        n_cut = max(0, len(ids) - (room - n_new))
+        if n_cut:
+            log.debug("prompt of %d tokens cut by %d to fit %d", len(ids), n_cut, self.context_window)
+        inputs = Inputs(self.tokenizer.prefix_ids, rows, ids[n_cut:])
+        return (inputs if inputs.keys else Inputs((), None, (self._start_id(),))), n_new
+
+    def _start_id(self) -> int:
+        """What an empty prompt is taken for, as a model must read something: an end of the text before."""
+        return min(self.tokenizer.eos_ids, default=0)
+
+
+def _rows(pseudo_tokens: FloatArray | None, hidden_size: int) -> FloatArray | None:
+    """None for no pseudo-tokens; raises ValueError unless they are ``[P, H]``."""
+    if pseudo_tokens is None or len(pseudo_tokens) == 0:
+        return None
+    if pseudo_tokens.ndim != 2 or pseudo_tokens.shape[1] != hidden_size:
+        raise ValueError(f"pseudo-tokens are {pseudo_tokens.shape}, expected [P, {hidden_size}]")
+    return pseudo_tokens
+
+
+def _halt(rule: StopRule, cancel: CancelSignal) -> Halt:
+    def halt() -> StopReason | None:
+        if cancel.cancelled:
+            return StopReason.CANCELLED
+        if rule.deadline_s is not None and time.monotonic() >= rule.deadline_s:
+            return StopReason.DEADLINE
+        return None
+
+    return halt
+
+
+def _ignore(text: str) -> None:
+    """For callers that do not stream."""
