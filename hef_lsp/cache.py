@@ -26,8 +26,8 @@ PREFIX_CHARS = 8192
 SUFFIX_CHARS = 8192
 _ENTRY_OVERHEAD = 512
 
-ContextSources = frozenset[tuple[str, str]]
-"""(node id, digest) of the nodes whose change makes a suggestion stale."""
+ContextSources = frozenset[str]
+"""Digests of the nodes that a suggestion stood on; it is stale once one is gone from the index."""
 
 
 @dataclass(frozen=True)

@@ -237,14 +237,9 @@ def excluded_lines(
 
 
 def _sources(hits: Sequence[Hit]) -> ContextSources:
-    return frozenset((hit.node.id, hit.node.digest) for hit in hits if hit.node.kind <= NodeKind.FILE)
+    return frozenset(hit.node.digest for hit in hits if hit.node.kind <= NodeKind.FILE)
 
 
 def still_current(view: IndexView | None, sources: ContextSources) -> bool:
-    """Whether every node of `sources` is in the view with the same digest. Any thread; reads memory only."""
-    if view is None:
-        return not sources
-    try:
-        return all(view.hierarchy.node(node_id).digest == digest for node_id, digest in sources)
-    except KeyError:
-        return False
+    """Whether all of `sources` still stand somewhere in the workspace. Any thread; reads memory only."""
+    return not sources if view is None else all(digest in view for digest in sources)

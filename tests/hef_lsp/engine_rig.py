@@ -53,20 +53,14 @@ def request_at(
 
 
 def chunk_hit(path: str, text: str, number: int = 0, score: float = 0.9) -> Hit:
-    node = Node(f"chunk:{path}#{number}", NodeKind.CHUNK, path, f"file:{path}", f"digest of {text}", (), 1)
+    node = Node(f"chunk:{path}#{number}", NodeKind.CHUNK, path, f"file:{path}", f"digest of {text}", (), 1, 0)
     return Hit(node, score, score, 0.1, text, 10, 10 + text.count("\n") + 1)
 
 
 def parent_hit(kind: NodeKind, path: str, digest: str) -> Hit:
-    return Hit(Node(f"{kind.name.lower()}:{path}", kind, path, None, digest, (), 3), 0.5, 0.5, 0.0, "", 0, 0)
-
-
-@dataclass
-class FakeHierarchy:
-    nodes: dict[str, Node] = field(default_factory=dict)
-
-    def node(self, node_id: str) -> Node:
-        return self.nodes[node_id]
+    return Hit(
+        Node(f"{kind.name.lower()}:{path}", kind, path, None, digest, (), 3, 2), 0.5, 0.5, 0.0, "", 0, 0
+    )
 
 
 @dataclass
@@ -78,9 +72,8 @@ class FakeView:
     generation: int = 1
     broken: bool = False
 
-    @property
-    def hierarchy(self) -> FakeHierarchy:
-        return FakeHierarchy({hit.node.id: hit.node for hit in self.hits})
+    def __contains__(self, digest: str) -> bool:
+        return any(hit.node.digest == digest for hit in self.hits)
 
     def memories(self, digests: Sequence[str]) -> dict[str, FloatArray]:
         return {d: np.full((4, 8), len(d), dtype=np.float32) for d in digests if d in self.fused}

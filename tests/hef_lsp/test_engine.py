@@ -9,7 +9,6 @@ import threading
 import time
 from itertools import pairwise
 
-import numpy as np
 import pytest
 from engine_rig import (
     URI,
@@ -25,7 +24,7 @@ from fakes import FAKE_FIM, FakeGenerator, ManualCancel, fake_bundle, inducing
 from hef_lsp.engine import Suggestion
 from hef_lsp.settings import CompletionSettings, ContextMode, ContextSettings, Settings
 from indexer.hierarchy import NodeKind
-from model.protocols import NeverCancelled, StopMode, StopReason
+from model.protocols import FloatArray, NeverCancelled, StopMode, StopReason
 
 GO = NeverCancelled()
 LOADER = chunk_hit("lib/config.py", "def load_config(path, strict):\n    return parse(path)\n")
@@ -249,7 +248,7 @@ def test_a_broken_projector_leaves_text() -> None:
 class _BrokenProjector:
     model_id = "broken"
 
-    def project(self, vectors: object, levels: object, budget: int) -> np.ndarray:  # type: ignore[type-arg]
+    def project(self, vectors: object, levels: object, budget: int) -> FloatArray:
         raise ValueError("shape")
 
 
@@ -399,6 +398,14 @@ def test_a_change_elsewhere_ends_nothing() -> None:
     made = rig(["foo(bar)"], view, ContextMode.DENSE)
     made.engine.complete(request_at("x = ║\n"), GO)
     view.change(FOLDER, "another digest of the directory, as the user's own typing makes")
+    assert made.engine.lookup(request_at("x = ║\n")) is not None
+
+
+def test_a_chunk_that_only_moved_ends_nothing() -> None:
+    view = view_of_all()
+    made = rig(["foo(bar)"], view, ContextMode.TEXT)
+    made.engine.complete(request_at("x = ║\n"), GO)
+    view.hits[0] = chunk_hit(LOADER.node.path, LOADER.text, number=7)
     assert made.engine.lookup(request_at("x = ║\n")) is not None
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hef_lsp.cache import ContextSources, Place, SuggestionStore
 from hef_lsp.explanation import Explanation
 
-SOURCES: ContextSources = frozenset({("chunk:a.py#0", "d0")})
+SOURCES: ContextSources = frozenset({"d0"})
 WHY = Explanation("u", "a.py", 0, "none")
 
 
@@ -101,7 +101,7 @@ def test_a_stale_entry_is_dropped_for_good() -> None:
 
 def test_a_stale_entry_does_not_hide_a_current_one() -> None:
     store = put(SuggestionStore(), place("x = "), "foo")
-    store.put(place("x = f"), ("stale",), False, 1, frozenset({("chunk:b.py#0", "gone")}), WHY)
+    store.put(place("x = f"), ("stale",), False, 1, frozenset({"gone"}), WHY)
     found = store.lookup(place("x = f"), False, 1, lambda sources: sources == SOURCES)
     assert found is not None and found.texts == ("oo",)
 
