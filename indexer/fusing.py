@@ -1,0 +1,127 @@
+"""The backlog of memories: chunks without one are encoded, then their ancestors fused, lowest first.
+
+Owns which digests wait. Nothing is marked dirty in the store: what waits is what has no vector under
+``(digest, fuser id)``, so a crash, an undo or a branch switch needs no repair. Called by the index
+writer only; every model call goes through `compute`, a small batch at a time, since a keystroke
+waits for at most one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from indexer.hierarchy import Node, NodeKind
+from indexer.store import IndexStore
+from model.protocols import BoolArray, CancelSignal, FloatArray, Fuser
+
+BATCH = 8
+T = TypeVar("T")
+
+
+class Compute(Protocol):
+    """Runs a model call in the inference lane and waits for it."""
+
+    def __call__(self, job: Callable[[], T], /) -> T: ...
+
+
+class Place(Protocol):
+    """Where digests stand now."""
+
+    def is_present(self, digest: str) -> bool: ...
+
+    def node_of(self, digest: str) -> Node:
+        """One of the present nodes that have it."""
+        ...
+
+    def children_of(self, node: Node) -> list[str]:
+        """The digests of its children."""
+        ...
+
+
+class FusingBacklog:
+    """Invariant: `waiting` holds exactly the digests of present nodes that have no memory."""
+
+    def __init__(self, store: IndexStore, fuser: Fuser, compute: Compute, place: Place) -> None:
+        self._store, self._fuser, self._compute, self._place = store, fuser, compute, place
+        self._waiting: dict[str, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def follow(self, came: Sequence[Node]) -> None:
+        """Takes up the nodes that came, and forgets the digests that are nowhere any more."""
+        digests = list(dict.fromkeys(node.digest for node in came))
+        known = self._store.with_vectors(digests, self._fuser.model_id)
+        self._waiting = {digest: None for digest in self._waiting if self._place.is_present(digest)}
+        self._waiting.update((digest, None) for digest in digests if digest not in known)
+
+    def work(self, max_batches: int | None, first: Sequence[str], cancel: CancelSignal) -> tuple[int, int]:
+        """Encodes and fuses up to `max_batches` batches; returns how many chunks and how many parents."""
+        n_encoded = n_fused = 0
+        for number, batch in enumerate(self._batches(first)):
+            if cancel.cancelled or number == max_batches:
+                break
+            if batch[0].kind is NodeKind.CHUNK:
+                n_encoded += self._encode(batch)
+            else:
+                n_fused += self._fuse(batch)
+        return n_encoded, n_fused
+
+    def _batches(self, first: Sequence[str]) -> Iterator[list[Node]]:
+        nodes = [self._place.node_of(digest) for digest in self._waiting]
+        nearness = _nearness(first)
+        chunks = [node for node in nodes if node.kind is NodeKind.CHUNK]
+        yield from _in_batches(sorted(chunks, key=lambda node: nearness(node.path)))
+        parents = [node for node in nodes if node.kind is not NodeKind.CHUNK]
+        for height in sorted({node.height for node in parents}):
+            yield from _in_batches([node for node in parents if node.height == height])
+
+    def _encode(self, batch: Sequence[Node]) -> int:
+        digests = [node.digest for node in batch]
+        texts = self._store.texts(digests)
+        wanted = [texts[digest] for digest in digests]
+        memories = self._compute(lambda: self._fuser.encode(wanted))
+        self._keep(digests, memories, "encoded")
+        return len(batch)
+
+    def _fuse(self, batch: Sequence[Node]) -> int:
+        families = [self._place.children_of(node) for node in batch]
+        children, mask = self._children(families)
+        memories = self._compute(lambda: self._fuser.fuse(children, mask))
+        self._keep([node.digest for node in batch], memories, "fused")
+        return len(batch)
+
+    def _children(self, families: Sequence[Sequence[str]]) -> tuple[FloatArray, BoolArray]:
+        """Their memories ``[B, C, M, D]``, zeros where a family is smaller, and the mask ``[B, C]``."""
+        distinct = list(dict.fromkeys(digest for family in families for digest in family))
+        known = self._store.vectors(distinct, self._fuser.model_id)
+        shape = (self._fuser.n_vectors, self._fuser.dimension)
+        width = max(map(len, families))
+        children = np.zeros((len(families), width, *shape), np.float32)
+        mask = np.zeros((len(families), width), np.bool_)
+        for row, family in enumerate(families):
+            children[row, : len(family)] = [known[digest].reshape(shape) for digest in family]
+            mask[row, : len(family)] = True
+        return children, mask
+
+    def _keep(self, digests: Sequence[str], memories: FloatArray, counter: str) -> None:
+        with self._store.writing():
+            self._store.put_vectors(self._fuser.model_id, digests, memories)
+            self._store.count(counter, len(digests))
+        for digest in digests:
+            del self._waiting[digest]
+
+
+def _in_batches(nodes: Sequence[Node]) -> Iterable[list[Node]]:
+    for start in range(0, len(nodes), BATCH):
+        yield list(nodes[start : start + BATCH])
+
+
+def _nearness(first: Sequence[str]) -> Callable[[str], int]:
+    """0 for a file of `first`, 1 for one beside it, 2 for the rest."""
+    files = frozenset(first)
+    folders = frozenset(path.rpartition("/")[0] for path in first)
+    return lambda path: 0 if path in files else 1 if path.rpartition("/")[0] in folders else 2

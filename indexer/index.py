@@ -1,0 +1,165 @@
+"""The index of one workspace folder: opened, recovered, viewed, closed.
+
+Owns the store, the state, the updater and the picture that is published. How a change is followed
+is `indexer.updater`; what a reader sees is `indexer.view`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from indexer.chunker import CHUNKER_VERSION, TokenCounter
+from indexer.fusing import Compute, FusingBacklog
+from indexer.hnsw import HnswVectorStore
+from indexer.source_files import SourceTree
+from indexer.state import IndexState
+from indexer.store import IndexStore, StoreIdentity
+from indexer.updater import IndexUpdater, UpdateReport
+from indexer.view import IndexView
+from model.protocols import Embedder, Fuser
+
+__all__ = ["Compute", "Index", "IndexModels", "IndexStatus", "IndexView"]
+
+
+@dataclass(frozen=True)
+class IndexModels:
+    """What the index needs of the models. `tokenizer_id` names what `count_tokens` counts."""
+
+    embedder: Embedder
+    fuser: Fuser | None
+    count_tokens: TokenCounter
+    tokenizer_id: str
+
+
+@dataclass(frozen=True)
+class IndexStatus:
+    """What the index holds and what it has cost since it was made.
+
+    `embedded`: chunks through the embedder; `encoded`: chunks through the fuser; `fused`: parents
+    through the fuser; `pending`: nodes that still wait for the fuser. Bytes.
+    """
+
+    generation: int
+    files: int
+    chunks: int
+    nodes: int
+    embedded: int
+    encoded: int
+    fused: int
+    pending: int
+    bytes_on_disk: int
+    bytes_in_memory: int
+    store: str
+    read_only: bool
+    rejected: dict[str, int]
+    index_notes: tuple[str, ...]
+    last: UpdateReport | None
+
+
+class Index:
+    """Open it with `open`. `updater` belongs to one thread; `view` and `status` to any."""
+
+    def __init__(
+        self, store: IndexStore, lock: FileLock, tree: SourceTree, models: IndexModels, compute: Compute,
+        fuse: bool, max_memory_bytes: int,
+    ) -> None:  # fmt: skip
+        """Use `open`."""
+        fuser = models.fuser if fuse else None
+        self._store, self._lock, self._fuser = store, lock, fuser
+        self._state = IndexState(store, models.embedder.model_id, models.embedder.dimension, max_memory_bytes)
+        self._backlog = None if fuser is None else FusingBacklog(store, fuser, compute, self._state)
+        self.updater = IndexUpdater(
+            store,
+            self._state,
+            tree,
+            models.embedder,
+            models.count_tokens,
+            compute,
+            self._backlog,
+            self._publish,
+        )
+
+    @staticmethod
+    def open(
+        directory: Path,
+        tree: SourceTree,
+        models: IndexModels,
+        compute: Compute,
+        fuse: bool,
+        max_memory_bytes: int,
+    ) -> Index:
+        """Opens or makes the index in `directory`; a second process may only read it.
+
+        Raises `indexer.errors.IndexProblem` with what to do.
+        """
+        lock, is_writer = _claim(directory)
+        identity = StoreIdentity(CHUNKER_VERSION, models.tokenizer_id)
+        store = IndexStore.open(directory, identity, read_only=not is_writer)
+        index = Index(store, lock, tree, models, compute, fuse, max_memory_bytes)
+        index._load(models.embedder)
+        return index
+
+    def _load(self, embedder: Embedder) -> None:
+        if not self._store.read_only and self._store.meta("embedder") != embedder.model_id:
+            self._forget_files(embedder.model_id)
+        self._state.load()
+        if self._backlog is not None:
+            self._backlog.follow(list(self._state.hierarchy.nodes()))
+        self._publish(self.updater.generation)
+
+    def _forget_files(self, embedder_id: str) -> None:
+        """Of another embedder: chunks need new keys, so files are read again; texts and memories stay."""
+        with self._store.writing():
+            self._store.delete_all_files()
+            self._store.set_meta("embedder", embedder_id)
+
+    def _publish(self, generation: int) -> None:
+        fuser = self._fuser
+        shape = (fuser.n_vectors, fuser.dimension) if fuser else (0, 0)
+        self._view = self._state.view(generation, fuser.model_id if fuser else None, shape)
+
+    def view(self) -> IndexView:
+        """The newest generation."""
+        return self._view
+
+    def status(self) -> IndexStatus:
+        """Figures of now."""
+        view, store, keys = self._view, self._store, self._state.keys
+        return IndexStatus(
+            generation=view.generation,
+            files=len(view.files),
+            chunks=view.hierarchy.root.n_chunks,
+            nodes=len(view.hierarchy),
+            embedded=store.counter("embedded"),
+            encoded=store.counter("encoded"),
+            fused=store.counter("fused"),
+            pending=self.updater.pending(),
+            bytes_on_disk=store.n_bytes,
+            bytes_in_memory=keys.n_bytes,
+            store="hnsw" if isinstance(keys, HnswVectorStore) else "exact",
+            read_only=store.read_only,
+            rejected=dict(Counter(tuple(self.updater.rejected.values()))),
+            index_notes=(*store.notes, *self._state.notes),
+            last=self.updater.last,
+        )
+
+    def close(self) -> None:
+        """Closes the database and lets another process write. Again is fine."""
+        self._store.close()
+        self._lock.release()
+
+
+def _claim(directory: Path) -> tuple[FileLock, bool]:
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(directory / "writer.lock", timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return lock, False
+    except OSError:
+        return lock, False
+    return lock, True

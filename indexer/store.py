@@ -1,0 +1,340 @@
+"""The index's database: SQLite is the only truth, all else is rebuilt from it.
+
+Owns the file, its schema and identity, transactions, and recovery from damage. One thread writes
+(`writing`); any thread reads, each through its own connection. Knows nothing of models: vectors
+are arrays under ``(digest, model id)``.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexer.chunk import Chunk
+from indexer.errors import IndexDamaged, IndexReadOnly, IndexUnwritable
+from indexer.migrations import MIGRATIONS, migrate
+from indexer.source_files import SourceFile
+from model.protocols import FloatArray
+
+log = logging.getLogger(__name__)
+
+DATABASE = "index.sqlite3"
+MOST_PARAMETERS = 500
+"""Of one statement; SQLite's own limit was 999 for long."""
+
+
+@dataclass(frozen=True)
+class StoreIdentity:
+    """What the stored chunks depend on; a database of another identity is made anew."""
+
+    chunker: int
+    tokenizer: str
+
+    @property
+    def text(self) -> str:
+        return f"format {len(MIGRATIONS)}, chunker {self.chunker}, tokenizer {self.tokenizer}"
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """What is known of a file without its text."""
+
+    path: str
+    language: str | None
+    size: int
+    mtime_ns: int
+    content_digest: str
+    rank: float
+
+
+class IndexStore:
+    """Invariant: within one transaction the tables agree; between two, readers see the last whole one."""
+
+    def __init__(self, path: Path, read_only: bool) -> None:
+        """Use `open`."""
+        self.path, self.read_only = path, read_only
+        self.notes: list[str] = []
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @staticmethod
+    def open(directory: Path, identity: StoreIdentity, read_only: bool = False) -> IndexStore:
+        """Opens or makes the database in `directory`.
+
+        A damaged one is moved aside as ``*.corrupt-N`` and made anew; so is one of another
+        identity, without a copy. Raises `IndexUnwritable` and `IndexDamaged`.
+        """
+        path = directory / DATABASE
+        store = IndexStore(path, read_only)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            store._prepare(identity)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
+                raise IndexUnwritable(_unwritable(path, error)) from error
+            store = store._after_damage(error, identity)
+        except OSError as error:
+            raise IndexUnwritable(_unwritable(path, error)) from error
+        return store
+
+    def _prepare(self, identity: StoreIdentity) -> None:
+        if self.read_only:
+            self.connection.execute("SELECT count(*) FROM meta").fetchone()
+            return
+        connection = self.connection
+        connection.execute("PRAGMA journal_mode = WAL")
+        migrate(connection)
+        if self.meta("closed") == "0":
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(f"malformed: {verdict}")
+        stored = self.meta("identity")
+        if stored not in (None, identity.text):
+            self.notes.append(f"the index was made anew: it was of {stored}, now {identity.text}")
+            self._empty()
+        with self.writing():
+            self.set_meta("identity", identity.text)
+            self.set_meta("closed", "0")
+
+    def _empty(self) -> None:
+        with self.writing() as connection:
+            for table in ("files", "chunks", "texts", "lexicon"):
+                connection.execute(f"DELETE FROM {table}")
+
+    def _after_damage(self, error: Exception, identity: StoreIdentity) -> IndexStore:
+        self.close(clean=False)
+        if self.read_only:
+            raise IndexDamaged(f"{self.path} is damaged ({error}); run: hef-lsp index --rebuild") from error
+        aside = move_aside(self.path)
+        fresh = IndexStore(self.path, read_only=False)
+        fresh._prepare(identity)
+        fresh.notes.append(f"the index was damaged ({error}); it is made anew, the old one is {aside.name}")
+        log.warning("%s", fresh.notes[-1])
+        return fresh
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """This thread's own."""
+        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if found is None:
+            found = self._connect()
+            self._local.connection = found
+        return found
+
+    def _connect(self) -> sqlite3.Connection:
+        mode = "ro" if self.read_only else "rwc"
+        with self._lock:
+            if self._closed:
+                raise sqlite3.ProgrammingError("the index is closed")
+            connection = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode={mode}",
+                uri=True,
+                timeout=10,
+                isolation_level=None,
+                check_same_thread=False,  # closed by whoever closes the store
+            )
+            self._connections.append(connection)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        return connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it or nothing. Raises `IndexReadOnly` and `IndexUnwritable`."""
+        if self.read_only:
+            raise IndexReadOnly(f"{self.path} is written by another process; this one only reads it")
+        connection = self.connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException as error:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise IndexUnwritable(_unwritable(self.path, error)) from error
+            raise
+
+    def close(self, clean: bool = True) -> None:
+        """Closes every connection. Again is fine."""
+        if clean and not self.read_only and not self._closed:
+            with suppress(Exception), self.writing():
+                self.set_meta("closed", "1")
+        with self._lock:
+            self._closed = True
+            for connection in self._connections:
+                with suppress(sqlite3.Error):
+                    connection.close()
+            self._connections.clear()
+
+    # Small facts
+
+    def meta(self, name: str) -> str | None:
+        row = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_meta(self, name: str, value: str) -> None:
+        """Within `writing`."""
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def counter(self, name: str) -> int:
+        """A number that only grows: ``generation``, ``embedded``, ``encoded``, ``fused``."""
+        return int(self.meta(name) or 0)
+
+    def count(self, name: str, by: int) -> None:
+        """Within `writing`."""
+        self.set_meta(name, str(self.counter(name) + by))
+
+    @property
+    def n_bytes(self) -> int:
+        """On disk, the log of uncommitted pages included."""
+        files = (self.path, self.path.with_name(self.path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    # Files and chunks
+
+    def files(self) -> dict[str, StoredFile]:
+        """All files by path."""
+        rows = self.connection.execute(
+            "SELECT path, language, size, mtime_ns, content_digest, rank FROM files"
+        )
+        return {row[0]: StoredFile(*row) for row in rows}
+
+    def file(self, path: str) -> StoredFile | None:
+        sql = "SELECT path, language, size, mtime_ns, content_digest, rank FROM files WHERE path = ?"
+        row = self.connection.execute(sql, (path,)).fetchone()
+        return None if row is None else StoredFile(*row)
+
+    def rows(self) -> Iterator[tuple[str, str, int, int, int]]:
+        """Every chunk as (path, digest, start_line, end_line, n_tokens), by path and order in the file."""
+        sql = "SELECT path, digest, start_line, end_line, n_tokens FROM chunks ORDER BY path, ordinal"
+        return self.connection.execute(sql)
+
+    def put_file(self, file: SourceFile, mtime_ns: int, chunks: Sequence[Chunk]) -> None:
+        """Within `writing`: a file and its chunks in place of what was there."""
+        self.delete_file(file.path)
+        row = (file.path, file.language, file.size, mtime_ns, file.content_digest, file.rank)
+        self.connection.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)", row)
+        self.connection.executemany(
+            "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)",
+            [(c.path, i, c.start_line, c.end_line, c.n_tokens, c.digest) for i, c in enumerate(chunks)],
+        )
+
+    def touch_file(self, path: str, size: int, mtime_ns: int) -> None:
+        """Within `writing`: the same text under another time stamp."""
+        self.connection.execute(
+            "UPDATE files SET size = ?, mtime_ns = ? WHERE path = ?", (size, mtime_ns, path)
+        )
+
+    def delete_file(self, path: str) -> None:
+        """Within `writing`. Texts and vectors stay for undo, until `collect`."""
+        self.connection.execute("DELETE FROM files WHERE path = ?", (path,))
+        self.connection.execute("DELETE FROM chunks WHERE path = ?", (path,))
+
+    def delete_all_files(self) -> None:
+        """Within `writing`. Texts and vectors stay."""
+        self.connection.execute("DELETE FROM files")
+        self.connection.execute("DELETE FROM chunks")
+
+    # Texts and terms
+
+    def texts(self, digests: Sequence[str]) -> dict[str, str]:
+        """Those of the chunk digests that are known."""
+        return dict(self._select("SELECT digest, text FROM texts WHERE digest IN ({})", digests))
+
+    def put_texts(self, texts: Iterable[tuple[str, str, str]]) -> None:
+        """Within `writing`: (digest, text, terms) of chunks not stored yet."""
+        for digest, text, terms in texts:
+            cursor = self.connection.execute("INSERT INTO texts (digest, text) VALUES (?, ?)", (digest, text))
+            self.connection.execute(
+                "INSERT INTO lexicon (rowid, terms) VALUES (?, ?)", (cursor.lastrowid, terms)
+            )
+
+    def match(self, query: str, limit: int) -> list[tuple[str, float]]:
+        """BM25 of an FTS5 query over chunk texts: (digest, score), best first, larger is better."""
+        sql = (
+            "SELECT t.digest, -m.score FROM (SELECT rowid, bm25(lexicon) AS score FROM lexicon "
+            "WHERE lexicon MATCH ? ORDER BY score LIMIT ?) m JOIN texts t ON t.id = m.rowid ORDER BY m.score"
+        )
+        return [(str(digest), float(score)) for digest, score in self.connection.execute(sql, (query, limit))]
+
+    # Vectors
+
+    def vectors(self, digests: Sequence[str], model_id: str) -> dict[str, FloatArray]:
+        """The flat vectors known of `digests`, float32."""
+        sql = "SELECT digest, data FROM vectors WHERE digest IN ({}) AND model_id = ?"
+        rows = self._select(sql, digests, (model_id,))
+        return {digest: np.frombuffer(data, dtype=np.float16).astype(np.float32) for digest, data in rows}
+
+    def with_vectors(self, digests: Sequence[str], model_id: str) -> set[str]:
+        """Those of `digests` that have a vector."""
+        sql = "SELECT digest FROM vectors WHERE digest IN ({}) AND model_id = ?"
+        return {row[0] for row in self._select(sql, digests, (model_id,))}
+
+    def put_vectors(self, model_id: str, digests: Sequence[str], vectors: FloatArray) -> None:
+        """Within `writing`: row i of `vectors`, flattened, under ``(digests[i], model_id)``."""
+        rows = [
+            (digest, model_id, np.ascontiguousarray(vector, dtype=np.float16).tobytes())
+            for digest, vector in zip(digests, vectors, strict=True)
+        ]
+        self.connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
+
+    # What nobody holds any more
+
+    def count_digests(self) -> int:
+        (n,) = self.connection.execute("SELECT count(DISTINCT digest) FROM vectors").fetchone()
+        return int(n)
+
+    def oldest_digests(self) -> Iterator[str]:
+        """Every digest that has a vector, the longest kept first."""
+        sql = "SELECT digest FROM vectors GROUP BY digest ORDER BY min(rowid)"
+        return (row[0] for row in self.connection.execute(sql))
+
+    def forget(self, digests: Sequence[str]) -> None:
+        """Within `writing`: texts, terms and vectors of these."""
+        for digest in digests:
+            row = self.connection.execute("SELECT id FROM texts WHERE digest = ?", (digest,)).fetchone()
+            if row is not None:
+                self.connection.execute("DELETE FROM lexicon WHERE rowid = ?", row)
+                self.connection.execute("DELETE FROM texts WHERE id = ?", row)
+            self.connection.execute("DELETE FROM vectors WHERE digest = ?", (digest,))
+
+    def _select(self, sql: str, digests: Sequence[str], more: tuple[str, ...] = ()) -> Iterator[Any]:
+        for start in range(0, len(digests), MOST_PARAMETERS):
+            part = tuple(digests[start : start + MOST_PARAMETERS])
+            yield from self.connection.execute(sql.format(",".join("?" * len(part))), (*part, *more))
+
+
+def move_aside(path: Path) -> Path:
+    """Renames a damaged database to the first free ``*.corrupt-N``, and drops its log."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
+        number += 1
+    try:
+        path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    except OSError as error:
+        raise IndexDamaged(f"{path} is damaged and cannot be moved aside ({error}); delete it") from error
+    return aside
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    words = str(error).lower()
+    return (
+        "malformed" in words or "not a database" in words or "no such" in words or "already exists" in words
+    )
+
+
+def _unwritable(path: Path, error: Exception) -> str:
+    return f"the index at {path} cannot be written ({error}); free space there or make it writable"

@@ -1,0 +1,283 @@
+"""The only writer of the index: changes in, a new generation out.
+
+Owns the order of an update: read, cut, compare, embed, commit, publish; then, later and in small
+steps, fuse. One thread calls it. Applying a change twice equals applying it once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from indexer.chunk import Chunk
+from indexer.chunker import TokenCounter, chunk_source, diff_chunks
+from indexer.collecting import collect
+from indexer.fusing import Compute, FusingBacklog
+from indexer.lexicon import identifier_terms
+from indexer.source_files import FileChange, Rejected, SourceFile, SourceTree
+from indexer.state import IndexState
+from indexer.store import IndexStore
+from indexer.view import FileFacts
+from model.protocols import CancelSignal, Embedder, FloatArray, NeverCancelled
+
+FILES_A_BATCH = 64
+TEXTS_A_CALL = 32
+OVERLAY_MTIME = -1
+"""Stamps an unsaved buffer's text, so that a restart reads the disk again."""
+
+
+@dataclass(frozen=True)
+class UpdateReport:
+    """What an update did. `encoded` and `fused` count the fuser's work, `embedded` the embedder's."""
+
+    generation: int = 0
+    files: int = 0
+    chunks_added: int = 0
+    chunks_removed: int = 0
+    chunks_kept: int = 0
+    embedded: int = 0
+    encoded: int = 0
+    fused: int = 0
+    seconds: float = 0.0
+
+    def plus(self, other: UpdateReport) -> UpdateReport:
+        """Both together, at the later generation."""
+        return UpdateReport(
+            max(self.generation, other.generation),
+            self.files + other.files,
+            self.chunks_added + other.chunks_added,
+            self.chunks_removed + other.chunks_removed,
+            self.chunks_kept + other.chunks_kept,
+            self.embedded + other.embedded,
+            self.encoded + other.encoded,
+            self.fused + other.fused,
+            self.seconds + other.seconds,
+        )
+
+
+@dataclass
+class _Batch:
+    """Changes read and compared, ready to be committed."""
+
+    present: dict[str, tuple[SourceFile, list[Chunk]]] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    touched: list[SourceFile] = field(default_factory=list)
+    added: int = 0
+    removed: int = 0
+    kept: int = 0
+
+
+class IndexUpdater:
+    """Invariant: after each call the state equals one built from the store alone."""
+
+    def __init__(
+        self,
+        store: IndexStore,
+        state: IndexState,
+        tree: SourceTree,
+        embedder: Embedder,
+        count_tokens: TokenCounter,
+        compute: Compute,
+        backlog: FusingBacklog | None,
+        publish: Callable[[int], None],
+    ) -> None:
+        self._store, self._state, self._tree = store, state, tree
+        self._embedder, self._count_tokens, self._compute = embedder, count_tokens, compute
+        self._backlog, self._publish = backlog, publish
+        self.rejected: dict[str, str] = {}
+        self.last: UpdateReport | None = None
+
+    @property
+    def generation(self) -> int:
+        return self._store.counter("generation")
+
+    def apply(self, changes: Sequence[FileChange]) -> UpdateReport:
+        """Follows `changes`, the last of each path; one transaction, one generation, or nothing at all."""
+        began_s = time.perf_counter()
+        batch = self._read({change.path: change for change in changes})
+        if not (batch.present or batch.gone):
+            if batch.touched:
+                with self._store.writing():
+                    self._touch(batch)
+            return self._reported(UpdateReport(self.generation, seconds=time.perf_counter() - began_s))
+        keys = self._embed(batch)
+        generation = self._commit(batch, keys)
+        self._move_on(batch, generation)
+        report = UpdateReport(
+            generation,
+            len(batch.present) + len(batch.gone),
+            batch.added,
+            batch.removed,
+            batch.kept,
+            len(keys),
+            seconds=time.perf_counter() - began_s,
+        )
+        return self._reported(report)
+
+    def _reported(self, report: UpdateReport) -> UpdateReport:
+        self.last = report
+        return report
+
+    def _read(self, changes: Mapping[str, FileChange]) -> _Batch:
+        batch = _Batch()
+        for path, change in changes.items():
+            source = self._tree.read(change) if change.present else Rejected(path, "gone")
+            self._note_rejection(path, source if change.present else None)
+            stored = self._store.file(path)
+            if isinstance(source, Rejected):
+                if stored is not None:
+                    batch.gone.add(path)
+                    batch.removed += len(self._state.hierarchy.chunk_ids(path))
+            elif stored is not None and stored.content_digest == source.content_digest:
+                if (stored.size, stored.mtime_ns) != (source.size, _mtime(source)):
+                    batch.touched.append(source)
+            else:
+                self._cut(batch, source)
+        return batch
+
+    def _note_rejection(self, path: str, source: SourceFile | Rejected | None) -> None:
+        if isinstance(source, Rejected):
+            self.rejected[path] = source.reason
+        else:
+            self.rejected.pop(path, None)
+
+    def _cut(self, batch: _Batch, source: SourceFile) -> None:
+        chunks = chunk_source(source.path, source.language, source.text, self._count_tokens)
+        hierarchy = self._state.hierarchy
+        old = [hierarchy.node(node_id).digest for node_id in hierarchy.chunk_ids(source.path)]
+        difference = diff_chunks(old, chunks)
+        batch.present[source.path] = (source, chunks)
+        batch.added += len(difference.added)
+        batch.removed += len(difference.removed)
+        batch.kept += difference.kept
+
+    def _embed(self, batch: _Batch) -> dict[str, FloatArray]:
+        texts = {chunk.digest: chunk.text for _, chunks in batch.present.values() for chunk in chunks}
+        known = self._store.with_vectors(list(texts), self._embedder.model_id)
+        missing = [digest for digest in texts if digest not in known]
+        keys: dict[str, FloatArray] = {}
+        for start in range(0, len(missing), TEXTS_A_CALL):
+            part = missing[start : start + TEXTS_A_CALL]
+            wanted = [texts[digest] for digest in part]
+            keys.update(zip(part, self._compute(partial(self._embedder.embed, wanted)), strict=True))
+        return keys
+
+    def _commit(self, batch: _Batch, keys: Mapping[str, FloatArray]) -> int:
+        chunks = {chunk.digest: chunk for _, cut in batch.present.values() for chunk in cut}
+        unknown = chunks.keys() - self._store.texts(list(chunks)).keys()
+        with self._store.writing():
+            self._store.put_texts(
+                (d, chunks[d].text, " ".join(identifier_terms(chunks[d].text))) for d in unknown
+            )
+            if keys:
+                self._store.put_vectors(self._embedder.model_id, list(keys), np.stack(list(keys.values())))
+            for source, cut in batch.present.values():
+                self._store.put_file(source, _mtime(source), cut)
+            for path in batch.gone:
+                self._store.delete_file(path)
+            self._touch(batch)
+            self._store.count("embedded", len(keys))
+            self._store.count("generation", 1)
+        return self.generation
+
+    def _touch(self, batch: _Batch) -> None:
+        for source in batch.touched:
+            self._store.touch_file(source.path, source.size, _mtime(source))
+
+    def _move_on(self, batch: _Batch, generation: int) -> None:
+        shape: dict[str, list[str] | None] = dict.fromkeys(batch.gone)
+        files: dict[str, FileFacts] = {}
+        for path, (source, chunks) in batch.present.items():
+            shape[path] = [chunk.digest for chunk in chunks]
+            spans = np.array([(c.start_line, c.end_line, c.n_tokens) for c in chunks], np.int64).reshape(
+                -1, 3
+            )
+            files[path] = FileFacts(source.language or "", source.rank, spans)
+        came = self._state.change(shape, files)
+        if self._backlog is not None:
+            self._backlog.follow(came)
+        self._publish(generation)
+
+    def pending(self) -> int:
+        """Memories still to be made."""
+        return 0 if self._backlog is None else len(self._backlog)
+
+    def fuse_pending(
+        self,
+        max_batches: int | None = None,
+        first: Sequence[str] = (),
+        cancel: CancelSignal | None = None,
+    ) -> UpdateReport:
+        """Encodes chunks that have no memory, those of `first` first, then fuses their ancestors upwards."""
+        began_s = time.perf_counter()
+        if self._backlog is None:
+            return UpdateReport(self.generation)
+        n_encoded, n_fused = self._backlog.work(max_batches, first, cancel or NeverCancelled())
+        seconds = time.perf_counter() - began_s
+        return UpdateReport(self.generation, encoded=n_encoded, fused=n_fused, seconds=seconds)
+
+    def scan(
+        self,
+        first: Sequence[str] = (),
+        progress: Callable[[int, int], None] | None = None,
+        cancel: CancelSignal | None = None,
+    ) -> UpdateReport:
+        """Compares the disk with the store and follows the difference, neighbours of `first` first."""
+        signal = cancel or NeverCancelled()
+        total = UpdateReport(self.generation)
+        seen, differing = self._differences(signal)
+        if seen is None:
+            return total
+        gone = [FileChange(path, present=False) for path in self._store.files() if path not in seen]
+        done = 0
+        for batch in _batches([*gone, *_nearest_first(differing, first)]):
+            if signal.cancelled:
+                return total
+            total = total.plus(self.apply(batch))
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(gone) + len(differing))
+        collect(self._store, self._state.is_present)
+        return self._reported(total)
+
+    def _differences(self, signal: CancelSignal) -> tuple[set[str] | None, list[FileChange]]:
+        stored = self._store.files()
+        seen: set[str] = set()
+        differing: list[FileChange] = []
+        for file in self._tree.scan():
+            if signal.cancelled:
+                return None, []
+            seen.add(file.path)
+            known = stored.get(file.path)
+            if known is None or (known.size, known.mtime_ns) != (file.size, file.mtime_ns):
+                differing.append(FileChange(file.path))
+        return seen, differing
+
+
+def _mtime(source: SourceFile) -> int:
+    return OVERLAY_MTIME if source.overlay else source.mtime_ns
+
+
+def _batches(changes: Sequence[FileChange]) -> Iterator[Sequence[FileChange]]:
+    for start in range(0, len(changes), FILES_A_BATCH):
+        yield changes[start : start + FILES_A_BATCH]
+
+
+def _nearest_first(changes: Sequence[FileChange], first: Sequence[str]) -> list[FileChange]:
+    """By the length of the way from the nearest path of `first`, then in the order of the walk."""
+    places = [path.split("/")[:-1] for path in first]
+
+    def distance(change: FileChange) -> int:
+        folders = change.path.split("/")[:-1]
+        return min((_steps(folders, place) for place in places), default=0)
+
+    return sorted(changes, key=distance)
+
+
+def _steps(a: Sequence[str], b: Sequence[str]) -> int:
+    common = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return len(a) + len(b) - 2 * common

@@ -1,0 +1,101 @@
+"""What a completion reads of the index: one generation, which never changes while it is held.
+
+Owns nothing; texts and memories are read from the store by digest, and digests never change their
+meaning. Any thread may read a view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from indexer.chunk import Chunk
+from indexer.hierarchy import Hierarchy, Node
+from indexer.store import IndexStore
+from indexer.vector_store import KeySnapshot
+from model.protocols import FloatArray, IntArray
+
+MOST_TERMS = 64
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """A file without its text. `spans` ``[n, 3]``: first line, end line and tokens of each chunk."""
+
+    language: str
+    rank: float
+    spans: IntArray
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where each digest stands, and under which label its key is searched."""
+
+    of_digest: Mapping[str, tuple[str, ...]]
+    of_label: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class IndexView:
+    """`n_vectors` and `dimension` are the fuser's M and D; 0 without a fuser."""
+
+    generation: int
+    hierarchy: Hierarchy
+    files: Mapping[str, FileFacts]
+    places: Places
+    keys: KeySnapshot
+    store: IndexStore
+    fuser_id: str | None
+    memory_shape: tuple[int, int]
+
+    def chunk(self, node_id: str) -> Chunk:
+        """The chunk at a place, with its text. KeyError if the place is no chunk of this generation."""
+        node = self.hierarchy.node(node_id)
+        ordinal = int(node_id.rpartition("#")[2])
+        return self._chunk(node, ordinal, self.store.texts([node.digest])[node.digest])
+
+    def file_chunks(self, path: str) -> tuple[Chunk, ...]:
+        """The chunks of a file in order; empty if the file is unknown."""
+        nodes = [self.hierarchy.node(node_id) for node_id in self.hierarchy.chunk_ids(path)]
+        texts = self.store.texts(list(dict.fromkeys(node.digest for node in nodes)))
+        return tuple(self._chunk(node, ordinal, texts[node.digest]) for ordinal, node in enumerate(nodes))
+
+    def _chunk(self, node: Node, ordinal: int, text: str) -> Chunk:
+        facts = self.files[node.path]
+        start, end, n_tokens = (int(number) for number in facts.spans[ordinal])
+        return Chunk(node.path, facts.language, start, end, text, n_tokens, node.digest)
+
+    def rank(self, path: str) -> float:
+        """1.0 for an ordinary file, less for generated and vendored ones."""
+        facts = self.files.get(path)
+        return 1.0 if facts is None else facts.rank
+
+    def search(self, key: FloatArray, k: int) -> list[tuple[Node, float]]:
+        """The `k` nodes, chunks and ancestors, whose keys are nearest, with their cosine."""
+        found = self.keys.search(key, k)
+        return self._nodes([(self.places.of_label[label], score) for label, score in found], k)
+
+    def search_terms(self, terms: Sequence[str], k: int) -> list[tuple[Node, float]]:
+        """BM25 of `terms` over chunks, best first."""
+        distinct = list(dict.fromkeys(terms))[:MOST_TERMS]
+        query = " OR ".join(f'"{term.replace(chr(34), "")}"' for term in distinct)
+        return self._nodes(self.store.match(query, 2 * k), k) if distinct else []
+
+    def memories(self, digests: Sequence[str]) -> dict[str, FloatArray]:
+        """digest -> ``[M, D]``, of those fused so far."""
+        if self.fuser_id is None:
+            return {}
+        flat = self.store.vectors(list(dict.fromkeys(digests)), self.fuser_id)
+        return {digest: vector.reshape(self.memory_shape) for digest, vector in flat.items()}
+
+    def __contains__(self, digest: str) -> bool:
+        """Whether some node has this digest."""
+        return digest in self.places.of_digest
+
+    def _nodes(self, found: Sequence[tuple[str, float]], k: int) -> list[tuple[Node, float]]:
+        nodes = [
+            (self.hierarchy.node(node_id), score)
+            for digest, score in found
+            for node_id in self.places.of_digest.get(digest, ())
+        ]
+        return nodes[:k]
