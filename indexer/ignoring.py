@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 IGNORE_FILE_NAMES = (".ignore", ".gitignore")
 _VCS_FOLDERS = frozenset({".git", ".hg", ".svn", ".bzr", ".jj", "_darcs", ".pijul"})
 # A folder that holds one of these is made by a tool and can be made again.
-_MARKERS = ("pyvenv.cfg", "conda-meta", "CACHEDIR.TAG")
+FOLDER_MARKERS = ("pyvenv.cfg", "conda-meta", "CACHEDIR.TAG")
 # An ignore file larger than this is no ignore file.
 _MOST_BYTES = 1 << 20
 # Decisions on folders are kept; past this many the memory is worth more than the time.
@@ -118,7 +118,7 @@ class IgnoreRules:
     def _is_made_by_a_tool(self, path: str) -> bool:
         if self._exclude.match(path, True) is False:
             return False
-        return any(_exists(self._root / path / marker) for marker in _MARKERS)
+        return any(_exists(self._root / path / marker) for marker in FOLDER_MARKERS)
 
     def _decide(self, state: _State, path: str, is_directory: bool) -> bool:
         """The rules for `path` alone, given that no folder above it is ignored."""
