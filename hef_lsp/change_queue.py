@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from indexer.source_files import FileChange
 
@@ -48,9 +49,10 @@ class ChangeQueue:
         """The instant at which something is ready; None when nothing waits."""
         return min((waiting.due_s for waiting in self._waiting.values()), default=None)
 
-    def take(self, now_s: float) -> list[FileChange]:
-        """What is ready, oldest first; it leaves the queue."""
-        ready = [waiting.change for waiting in self._waiting.values() if waiting.due_s <= now_s]
-        for change in ready:
+    def take(self, now_s: float, most: int) -> list[FileChange]:
+        """What is ready, oldest first, at most so many; it leaves the queue."""
+        ready = (waiting.change for waiting in self._waiting.values() if waiting.due_s <= now_s)
+        taken = list(islice(ready, most))
+        for change in taken:
             del self._waiting[change.path]
-        return ready
+        return taken

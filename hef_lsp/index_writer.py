@@ -10,13 +10,14 @@ held while working.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hef_lsp.change_queue import ChangeQueue
 from hef_lsp.index_agenda import Agenda, Step
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FUSE_BATCHES_A_SLICE = 8
+CHANGES_A_SLICE = 64
+LONGEST_FUSE_S = 2.0
+"""Choosing the next vectors costs time that grows with those that wait, so not after each batch."""
+
 LEAST_SCAN_S = 0.5
 """A scan is not interrupted for changes sooner, nor before it got on: each time costs another walk."""
 
@@ -66,13 +70,14 @@ class IndexWriter:
     def __init__(self, work: Work, lane: InferenceLane, quiet_s: float, name: str) -> None:
         self._work, self._lane = work, lane
         self._wake = threading.Condition()
+        self._open_or_closed = threading.Lock()
         self._agenda = Agenda(ChangeQueue(quiet_s))
         self._index: Index | None = None
         self._doing: Step | None = None
         self._problems: dict[Step, str] = {}
         self._logged: set[tuple[Step, str]] = set()
         self._progress = (0, 0)
-        self._most_pending = 0
+        self._most_pending = self._scanned = 0
         self._announced: tuple[object, ...] = ()
         self._announced_s = 0.0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -120,6 +125,11 @@ class IndexWriter:
     @property
     def index(self) -> Index | None:
         return self._index
+
+    def figures(self) -> dict[str, Any]:
+        """The fields of the index's `IndexStatus`; empty while it is not open."""
+        with self._open_or_closed:
+            return {} if self._index is None else dataclasses.asdict(self._index.status())
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -237,13 +247,14 @@ class IndexWriter:
             self._agenda.scan_wanted = self._work.scans
 
     def _close_index(self) -> None:
-        index, self._index = self._index, None
-        if index is not None:
-            index.close()
+        with self._open_or_closed:
+            index, self._index = self._index, None
+            if index is not None:
+                index.close()
 
     def _update(self) -> None:
         with self._wake:
-            taken = self._agenda.queue.take(time.monotonic())
+            taken = self._agenda.queue.take(time.monotonic(), CHANGES_A_SLICE)
         changes, scan = self._work.prepare(taken)
         with self._wake:
             self._agenda.scan_wanted |= scan and self._work.scans
@@ -283,21 +294,25 @@ class IndexWriter:
 
     def _scan(self) -> None:
         assert self._index is not None
-        signal = WorkSlice(self._interrupted, self._show_progress, LEAST_SCAN_S)
+        scanned = self._scanned  # in slices of this scan that were interrupted
+        show = self._show_progress
+        signal = WorkSlice(
+            self._interrupted, lambda done, total: show(scanned + done, scanned + total), LEAST_SCAN_S
+        )
         with self._wake:
             self._agenda.scan_wanted = False  # before it begins: a wish that comes meanwhile counts
         self._index.updater.scan(self._work.first(), signal.note_progress, signal)
         with self._wake:
-            if signal.fired:
-                self._agenda.scan_wanted = self._work.scans
-            else:
+            self._scanned = max(scanned, self._progress[0]) if signal.fired else 0
+            self._agenda.scan_wanted |= signal.fired
+            if not signal.fired:
                 self._agenda.queue.put([FileChange(path) for path in self._work.first()], time.monotonic())
 
     def _fuse(self) -> None:
         assert self._index is not None
-        updater, signal = self._index.updater, WorkSlice(self._interrupted, self._show_progress)
+        updater, signal = self._index.updater, WorkSlice(self._interrupted, most_s=LONGEST_FUSE_S)
         before = updater.pending()
-        updater.fuse_pending(FUSE_BATCHES_A_SLICE, self._work.first(), signal)
+        updater.fuse_pending(None, self._work.first(), signal)
         if updater.pending() >= before > 0 and not signal.fired:
             raise FusingStalled(f"{before} vectors stay unfused; run the command hef.reindex")
 

@@ -5,35 +5,38 @@ Satisfies `model.protocols.CancelSignal`. Belongs to one thread.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
 
 class WorkSlice:
     """`interrupted(by_changes)` says whether something more urgent waits; changes are urgent only
-    once the slice is `least_s` old and, where that is not 0, got on at all."""
+    once the slice is `least_s` old and, where that is not 0, got on at all. After `most_s` it ends
+    in any case, so that what was done is counted and shown."""
 
     def __init__(
         self,
         interrupted: Callable[[bool], bool],
-        show_progress: Callable[[int, int], None],
+        show_progress: Callable[[int, int], None] = lambda done, total: None,
         least_s: float = 0.0,
+        most_s: float = math.inf,
     ) -> None:
         self._interrupted, self._show_progress = interrupted, show_progress
-        self._least_s = least_s
+        self._least_s, self._most_s = least_s, most_s
         self._began_s = time.monotonic()
-        self._first_done: int | None = None
         self._got_on = least_s == 0
         self.fired = False
 
     @property
     def cancelled(self) -> bool:
         if not self.fired:
-            old_enough = time.monotonic() - self._began_s >= self._least_s
-            self.fired = self._interrupted(self._got_on and old_enough)
+            age_s = time.monotonic() - self._began_s
+            by_changes = self._got_on and age_s >= self._least_s
+            self.fired = age_s >= self._most_s or self._interrupted(by_changes)
         return self.fired
 
     def note_progress(self, done: int, total: int) -> None:
-        self._first_done = done if self._first_done is None else self._first_done
-        self._got_on |= done > self._first_done
+        """`done` counts from 0 in each slice."""
+        self._got_on |= done > 0
         self._show_progress(done, total)

@@ -9,7 +9,6 @@ Any thread may call any public method; none of them waits for the index, except 
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import threading
@@ -23,6 +22,7 @@ from hef_lsp.index_writer import IndexWriter, Work
 from hef_lsp.places import index_directory
 from hef_lsp.scheduling import InferenceLane, LanePriority
 from hef_lsp.settings import Settings
+from indexer.ignoring import IGNORE_FILE_NAMES
 from indexer.source_files import FileChange, SourceTree
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Status = dict[str, Any]
-IGNORE_FILES = (".gitignore", ".ignore")
 OPEN_FILES_ONLY = "-open-files"
 
 
@@ -87,7 +86,6 @@ class WorkspaceFolder:
         self._known_tree: SourceTree | None = None
         self._place: IndexDirectory | None = None
         self._watcher: WorkspaceWatcher | None = None
-        self._watch_note = ""
         self._root_problem = root_problem(root)
         work = Work(self._open, self._prepare, self._first, self._announce, scans=settings.index.enabled)
         self._writer = IndexWriter(work, lane, settings.index.quiet_ms / 1000, f"hef-index {root.name}")
@@ -142,10 +140,9 @@ class WorkspaceFolder:
             state = "error"
         elif self._models is None and state == "ready":
             state = "waiting for the model"
-        notes = [self._watch_note] if self._watch_note else []
         report: Status = {"root": str(self.root), "state": state, "done": done, "total": total}
-        index = self._writer.index
-        figures = dataclasses.asdict(index.status()) if index is not None else {}
+        figures = self._writer.figures()
+        notes = list(figures.pop("index_notes", ()))
         return {**report, "message": message, "notes": notes, **figures}
 
     def wait_idle(self, timeout: float | None) -> bool:
@@ -211,7 +208,7 @@ class WorkspaceFolder:
                 scan = True
             else:
                 prepared.append(change)
-        if any(change.path.rpartition("/")[2] in IGNORE_FILES for change in changes):
+        if any(change.path.rpartition("/")[2] in IGNORE_FILE_NAMES for change in changes):
             self._tree().ignore.reload()
             scan = True
         return prepared, scan
@@ -233,18 +230,9 @@ class WorkspaceFolder:
 
         if self._watcher is not None:
             return
-        tree = self._tree()
-        watcher = WorkspaceWatcher(tree.root, tree.ignore, self.notify, self._settings.quiet_ms / 1000)
-        try:
-            watcher.start()
-        except OSError as error:
-            self._watch_note = (
-                f"changes on disk are not followed: {error.strerror or error}; "
-                "raise the system's limit of file watches, or run the command hef.reindex after changes"
-            )
-            log.warning("%s", self._watch_note)
-            return
-        self._watcher, self._watch_note = watcher, ""
+        tree, quiet_s = self._tree(), self._settings.quiet_ms / 1000
+        self._watcher = WorkspaceWatcher(tree.root, tree.ignore, self.notify, quiet_s, self.rescan)
+        self._watcher.start()
         if self._writer.index is not None:
             self._writer.scan()  # what changed before the watch began was not seen
 

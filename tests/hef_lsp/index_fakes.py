@@ -119,7 +119,7 @@ class FakeIndex:
             for path in new[start : start + FILES_A_BATCH]:
                 self._take(FileChange(path))
             if progress is not None:
-                progress(len(self.texts), len(found))
+                progress(min(start + FILES_A_BATCH, len(new)), len(new))
         self.generation += 1
 
     def fuse_pending(self, max_batches=None, first=(), cancel=None) -> None:

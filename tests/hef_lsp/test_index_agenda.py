@@ -13,16 +13,23 @@ def test_changes_are_ready_after_quiet_and_the_newest_of_a_path_counts() -> None
     queue = ChangeQueue(quiet_s=0.3)
     queue.put([A, B], now_s=0.0)
     queue.put([FileChange("a.py", present=False)], now_s=0.2)
-    assert queue.take(0.29) == []
-    assert queue.take(0.3) == [B]
+    assert queue.take(0.29, 9) == []
+    assert queue.take(0.3, 9) == [B]
     assert queue.next_due_s() == 0.5
-    assert queue.take(0.5) == [FileChange("a.py", present=False)]
+    assert queue.take(0.5, 9) == [FileChange("a.py", present=False)]
     assert queue.next_due_s() is None and len(queue) == 0
+
+
+def test_no_more_is_taken_than_wanted_and_the_rest_stays_ready() -> None:
+    queue = ChangeQueue(quiet_s=0.0)
+    queue.put([FileChange(f"{number}.py") for number in range(5)], now_s=0.0)
+    assert [change.path for change in queue.take(0.0, 3)] == ["0.py", "1.py", "2.py"]
+    assert [change.path for change in queue.take(0.0, 3)] == ["3.py", "4.py"]
 
 
 def test_a_file_that_never_rests_is_looked_at_nevertheless() -> None:
     queue, now_s = ChangeQueue(quiet_s=0.3), 0.0
-    while not queue.take(now_s):
+    while not queue.take(now_s, 9):
         queue.put([A], now_s)
         now_s += 0.1
         assert now_s < LONGEST_WAIT_S + 0.3
@@ -33,8 +40,8 @@ def test_put_back_is_ready_at_once_but_gives_way_to_a_newer_change() -> None:
     newer = FileChange("a.py", text="new")
     queue.put([newer], now_s=1.0)
     queue.put_back([A, B], now_s=1.0)
-    assert queue.take(1.0) == [B]
-    assert queue.take(1.3) == [newer]
+    assert queue.take(1.0, 9) == [B]
+    assert queue.take(1.3, 9) == [newer]
 
 
 def agenda(**wishes: bool) -> Agenda:
@@ -54,7 +61,7 @@ def test_errands_then_opening_then_changes_then_scan_then_fusing() -> None:
         todo.scan_wanted &= step is not Step.SCAN
         todo.fuse_wanted &= step is not Step.FUSE
         if step is Step.UPDATE:
-            todo.queue.take(1.0)
+            todo.queue.take(1.0, 9)
     assert order == [Step.ERRAND, Step.OPEN, Step.UPDATE, Step.SCAN, Step.FUSE]
     assert todo.is_idle(has_index=True)
 
@@ -81,7 +88,7 @@ def test_changes_that_failed_come_back_with_the_next_one() -> None:
     todo.fail(Step.UPDATE, [A])
     assert todo.is_idle(True)
     todo.try_again(5.0)
-    assert todo.queue.take(5.0) == [A]
+    assert todo.queue.take(5.0, 9) == [A]
 
 
 def test_when_opening_failed_nothing_is_left_to_do_until_something_new() -> None:
