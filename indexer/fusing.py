@@ -53,7 +53,7 @@ class FusingBacklog:
 
     def follow(self, came: Sequence[Node]) -> None:
         """Takes up the nodes that came, and forgets the digests that are nowhere any more."""
-        digests = list(dict.fromkeys(node.digest for node in came))
+        digests = list(dict.fromkeys(node.digest for node in came if node.n_chunks))
         known = self._store.with_vectors(digests, self._fuser.model_id)
         self._waiting = {digest: None for digest in self._waiting if self._place.is_present(digest)}
         self._waiting.update((digest, None) for digest in digests if digest not in known)

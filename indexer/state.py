@@ -37,7 +37,7 @@ class IndexState:
         self._max_bytes = max_memory_bytes
         self._keys: VectorStore = ExactVectorStore(dimension)
         self._labels: dict[str, int] = {}
-        self._places = Places({}, {})
+        self._places = Places({self.hierarchy.root.digest: (self.hierarchy.root.id,)}, {})
         self._next_label = 0
 
     @property
@@ -115,20 +115,23 @@ class IndexState:
         self._grow()
 
     def _add_parents(self, nodes: Sequence[Node]) -> None:
-        if not nodes or self._keys.n_bytes > self._max_bytes:
+        if self._keys.n_bytes > self._max_bytes:
             if nodes and not self.notes:
                 self.notes.append(
                     "the memory limit is reached: files and directories are not searched as wholes"
                 )
             return
-        self._put([node.digest for node in nodes], np.stack([self._pooled(node) for node in nodes]))
+        pooled = {node.digest: self._pooled(node) for node in nodes}
+        keys = {digest: key for digest, key in pooled.items() if key is not None}
+        if keys:
+            self._put(list(keys), np.stack(list(keys.values())))
 
-    def _pooled(self, node: Node) -> FloatArray:
-        """The mean of the children's keys, weighted by chunks, of unit length."""
+    def _pooled(self, node: Node) -> FloatArray | None:
+        """The mean of the children's keys, weighted by chunks, of unit length; None without any."""
         children = [self.hierarchy.node(child) for child in node.children]
         known = [child for child in children if child.digest in self._labels]
         if not known:
-            return np.zeros(self._dimension, np.float32)
+            return None
         keys = self._keys.keys_of(np.array([self._labels[child.digest] for child in known], np.int64))
         pooled = np.array([child.n_chunks for child in known], np.float32) @ keys
         norm = float(np.linalg.norm(pooled))
