@@ -1,0 +1,136 @@
+"""The bundle: everything with weights that a server needs, loaded by one call.
+
+Owns which checkpoint `auto` means, and what happens when a part is missing: without a generator
+there is nothing to serve and the error goes up; without embedder or checkpoint the server runs on,
+and a note says why and what to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.checkpoint import Checkpoint, build_modules, load_checkpoint, seeded_checkpoint
+from model.embedder import MOST_UNASKED_BYTES, STATIC, make_embedder
+from model.errors import ModelError, ModelNotFound
+from model.fuser import FuserConfig
+from model.generator import HfGenerator
+from model.hub import ModelHub
+from model.layers import Backbone
+from model.loading import LoadedModel, load_language_model
+from model.projector import ProjectorConfig
+from model.protocols import Embedder, Fuser, Generator, Projector
+from model.tokenization import HfTokenizer
+
+log = logging.getLogger(__name__)
+
+AUTO = "auto"
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+"""Trained checkpoints that travel with the package, one folder for each generator's name."""
+_PROBE = "def total(items):\n    return sum(x.value for x in items)  # ½ é 漢 🎉\n\t" + "".join(
+    chr(code) for code in range(32, 127)
+)
+
+
+@dataclass
+class ModelBundle:
+    """What `load_bundle` found. `fuser` and `projector` are both there or both None.
+
+    `tokenizer_id` is the same for tokenizers that cut text alike, whatever the model.
+    `preferred_context` is "dense" only where the checkpoint's own evaluation says so, else "text".
+    """
+
+    generator: Generator
+    embedder: Embedder
+    fuser: Fuser | None
+    projector: Projector | None
+    count_tokens: Callable[[Sequence[str]], list[int]]
+    tokenizer_id: str
+    preferred_context: str
+    notes: tuple[str, ...]
+
+
+def load_bundle(
+    name: str, device: str, threads: int, embedder: str, checkpoint: str, hub: ModelHub
+) -> ModelBundle:
+    """Resolves, fetches if small and allowed by `hub`, and loads everything.
+
+    Raises ModelError where the generator cannot be had; see `ModelBundle.notes` for the rest.
+    """
+    local = hub.resolve(name, allow_download=True, max_bytes=MOST_UNASKED_BYTES)
+    loaded = load_language_model(local, device, threads)
+    notes: list[str] = []
+    key_model = _embedder(embedder, loaded, hub, notes)
+    short_name = local.spec.name if local.spec else ""
+    fuser, projector, context = _dense_side(checkpoint, loaded, short_name, notes)
+    for note in notes:
+        log.warning("%s", note)
+    return ModelBundle(
+        generator=HfGenerator(loaded),
+        embedder=key_model,
+        fuser=fuser,
+        projector=projector,
+        count_tokens=loaded.tokenizer.count,
+        tokenizer_id=tokenizer_id(loaded.tokenizer),
+        preferred_context=context,
+        notes=tuple(notes),
+    )
+
+
+def tokenizer_id(tokenizer: HfTokenizer) -> str:
+    """Names a tokenizer by its size and by how it cuts a probe of code and odd characters."""
+    ids = tokenizer.encode(_PROBE)
+    return hashlib.sha256(f"{tokenizer.n_ids} {ids}".encode()).hexdigest()[:16]
+
+
+def _embedder(name: str, loaded: LoadedModel, hub: ModelHub, notes: list[str]) -> Embedder:
+    try:
+        return make_embedder(name, loaded, hub)
+    except ModelError as error:
+        notes.append(f"The embedder {name!r} is not used, {STATIC!r} is instead: {error}")
+        return make_embedder(STATIC, loaded)
+
+
+def _dense_side(
+    name: str, loaded: LoadedModel, short_name: str, notes: list[str]
+) -> tuple[Fuser | None, Projector | None, str]:
+    try:
+        checkpoint = find_checkpoint(name, loaded, short_name)
+        backbone = Backbone.of(loaded.model, checkpoint.config.fuser.n_layers)
+        fuser, projector = build_modules(checkpoint, backbone, loaded.tokenizer.encode_batch)
+    except ModelError as error:
+        notes.append(f"Dense context is off, text context works: {error}")
+        return None, None, "text"
+    return fuser, projector, "dense" if checkpoint.config.prefers_dense else "text"
+
+
+def find_checkpoint(name: str, loaded: LoadedModel, short_name: str = "") -> Checkpoint:
+    """The checkpoint in the folder `name`, or for `auto` the one shipped for the generator, or a
+    seeded one. Raises ModelNotFound, ModelCorrupt or CheckpointMismatch."""
+    shipped = WEIGHTS_FOLDER / short_name
+    if name != AUTO:
+        folder = Path(name).expanduser()
+        if not folder.is_dir():
+            raise ModelNotFound(
+                f"{name} is no folder; set model.checkpoint to a checkpoint's folder or to auto"
+            )
+    elif short_name and shipped.is_dir():
+        folder = shipped
+    else:
+        return default_checkpoint(loaded)
+    return load_checkpoint(folder, loaded.model_id, loaded.hidden_size)
+
+
+def default_checkpoint(loaded: LoadedModel, seed: int = 0) -> Checkpoint:
+    """The untrained checkpoint with the default sizes, fitted to the generator's own."""
+    whole = Backbone.of(loaded.model, 1)
+    hidden, token_norm = whole.hidden_size, whole.token_norm()
+    n_layers = min(FuserConfig.n_layers, int(loaded.model.config.get_text_config().num_hidden_layers))
+    dimension = min(FuserConfig.dimension, hidden)
+    fuser = FuserConfig(hidden, token_norm, n_layers=n_layers, dimension=dimension)
+    projector = ProjectorConfig(hidden, token_norm, dimension=dimension)
+    backbone = Backbone.of(loaded.model, n_layers)
+    return seeded_checkpoint(loaded.model_id, backbone, fuser, projector, seed)
