@@ -153,7 +153,17 @@ def _update_figures(updates: Sequence[Report]) -> Report:
 def index_table(report: Report) -> Table:
     """One row a size."""
     table = Table(title=f"index of {report['source']}, {report['machine']['device_name']}")
-    columns = ("lines", "files", "chunks", "nodes", "searchable s", "whole s", "lines/s", "update p50 ms")
+    columns = (
+        "lines",
+        "files",
+        "chunks",
+        "nodes",
+        "searchable s",
+        "lines/s",
+        "whole s",
+        "lines/s",
+        "update p50 ms",
+    )
     for column in (*columns, "embedded", "encoded", "fused"):
         table.add_column(column, justify="right")
     for size in report["sizes"]:
@@ -164,6 +174,7 @@ def index_table(report: Report) -> Table:
                 for value in (size["lines"], *(first.get(n, 0) for n in ("files", "chunks", "nodes")))
             ),
             f"{first['searchable_s']:.2f}",
+            f"{first['lines_a_second_searchable']:,}",
             f"{first['whole_s']:.2f}",
             f"{first['lines_a_second_whole']:,}",
             f"{update['p50_ms']:.0f}",
