@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +25,10 @@ def serve(
     tcp: Annotated[
         int | None, typer.Option("--tcp", metavar="PORT", help="Serve one client on 127.0.0.1:PORT instead.")
     ] = None,
+    cache_dir: Annotated[
+        Path | None,
+        typer.Option("--cache-dir", metavar="DIR", help="Keep indexes below DIR, not in the user's cache."),
+    ] = None,
     log_level: Annotated[LogLevel, typer.Option(help="What to log on stderr.")] = LogLevel.WARNING,
 ) -> None:
     """Serve the Language Server Protocol; editors start this."""
@@ -31,5 +36,5 @@ def serve(
     from hef_lsp.server import create_server, run_server
 
     quiet_logging(getattr(logging, log_level.name))
-    server = create_server(lambda settings, on_progress: load_models(settings.model, on_progress))
+    server = create_server(lambda settings, on_progress: load_models(settings.model, on_progress), cache_dir)
     raise typer.Exit(run_server(server, tcp_port=tcp))
