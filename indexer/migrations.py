@@ -29,7 +29,10 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE INDEX chunks_by_digest ON chunks (digest);
     CREATE TABLE texts (id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, text TEXT NOT NULL);
-    CREATE VIRTUAL TABLE lexicon USING fts5 (terms, detail = 'column', tokenize = "unicode61 tokenchars '_'");
+    CREATE VIRTUAL TABLE lexicon USING fts5 (
+        terms, detail = 'column', tokenize = "unicode61 remove_diacritics 0 tokenchars '_'"
+    );
+    CREATE VIRTUAL TABLE lexicon_words USING fts5vocab (lexicon, row);
     CREATE TABLE vectors (
         digest TEXT NOT NULL,
         model_id TEXT NOT NULL,

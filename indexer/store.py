@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ import numpy as np
 from indexer.chunk import Chunk
 from indexer.errors import IndexDamaged, IndexReadOnly, IndexUnwritable
 from indexer.migrations import MIGRATIONS, migrate
+from indexer.recovery import is_damage, move_aside, unwritable
 from indexer.source_files import SourceFile
 from model.protocols import FloatArray
 
 log = logging.getLogger(__name__)
 
 DATABASE = "index.sqlite3"
+MOST_POSTINGS = 4_000
+"""Texts that one lexical search looks at; about 10 ms."""
 MOST_PARAMETERS = 500
 """Of one statement; SQLite's own limit was 999 for long."""
 
@@ -80,11 +84,11 @@ class IndexStore:
             directory.mkdir(parents=True, exist_ok=True)
             store._prepare(identity)
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
-                raise IndexUnwritable(_unwritable(path, error)) from error
+            if isinstance(error, sqlite3.OperationalError) and not is_damage(error):
+                raise IndexUnwritable(unwritable(path, error)) from error
             store = store._after_damage(error, identity)
         except OSError as error:
-            raise IndexUnwritable(_unwritable(path, error)) from error
+            raise IndexUnwritable(unwritable(path, error)) from error
         return store
 
     def _prepare(self, identity: StoreIdentity) -> None:
@@ -162,7 +166,7 @@ class IndexStore:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             if isinstance(error, sqlite3.OperationalError):
-                raise IndexUnwritable(_unwritable(self.path, error)) from error
+                raise IndexUnwritable(unwritable(self.path, error)) from error
             raise
 
     def close(self, clean: bool = True) -> None:
@@ -260,13 +264,28 @@ class IndexStore:
                 "INSERT INTO lexicon (rowid, terms) VALUES (?, ?)", (cursor.lastrowid, terms)
             )
 
-    def match(self, query: str, limit: int) -> list[tuple[str, float]]:
-        """BM25 of an FTS5 query over chunk texts: (digest, score), best first, larger is better."""
+    def match(self, terms: Sequence[str], limit: int) -> list[tuple[str, float]]:
+        """BM25 of `terms` over chunk texts: (digest, score), best first, larger is better.
+
+        Rare terms first, as long as together they stand in at most `MOST_POSTINGS` texts: what is
+        everywhere tells little and costs most.
+        """
+        rare = self._rare(terms)
+        if not rare:
+            return []
+        query = " OR ".join(f'"{term}"' for term in rare)
         sql = (
             "SELECT t.digest, -m.score FROM (SELECT rowid, bm25(lexicon) AS score FROM lexicon "
             "WHERE lexicon MATCH ? ORDER BY score LIMIT ?) m JOIN texts t ON t.id = m.rowid ORDER BY m.score"
         )
         return [(str(digest), float(score)) for digest, score in self.connection.execute(sql, (query, limit))]
+
+    def _rare(self, terms: Sequence[str]) -> list[str]:
+        sql = "SELECT term, doc FROM lexicon_words WHERE term IN ({}) ORDER BY doc, term"
+        counts = sorted(self._select(sql, list(dict.fromkeys(terms))), key=lambda row: (row[1], row[0]))
+        postings = accumulate(count for _, count in counts)
+        kept = [term for (term, _), n in zip(counts, postings, strict=True) if n <= MOST_POSTINGS]
+        return kept or [term for term, _ in counts[:1]]
 
     # Vectors
 
@@ -313,28 +332,3 @@ class IndexStore:
         for start in range(0, len(digests), MOST_PARAMETERS):
             part = tuple(digests[start : start + MOST_PARAMETERS])
             yield from self.connection.execute(sql.format(",".join("?" * len(part))), (*part, *more))
-
-
-def move_aside(path: Path) -> Path:
-    """Renames a damaged database to the first free ``*.corrupt-N``, and drops its log."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
-        number += 1
-    try:
-        path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-    except OSError as error:
-        raise IndexDamaged(f"{path} is damaged and cannot be moved aside ({error}); delete it") from error
-    return aside
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    words = str(error).lower()
-    return (
-        "malformed" in words or "not a database" in words or "no such" in words or "already exists" in words
-    )
-
-
-def _unwritable(path: Path, error: Exception) -> str:
-    return f"the index at {path} cannot be written ({error}); free space there or make it writable"

@@ -15,8 +15,6 @@ from indexer.store import IndexStore
 from indexer.vector_store import KeySnapshot
 from model.protocols import FloatArray, IntArray
 
-MOST_TERMS = 64
-
 
 @dataclass(frozen=True)
 class FileFacts:
@@ -77,9 +75,7 @@ class IndexView:
 
     def search_terms(self, terms: Sequence[str], k: int) -> list[tuple[Node, float]]:
         """BM25 of `terms` over chunks, best first."""
-        distinct = list(dict.fromkeys(terms))[:MOST_TERMS]
-        query = " OR ".join(f'"{term.replace(chr(34), "")}"' for term in distinct)
-        return self._nodes(self.store.match(query, 2 * k), k) if distinct else []
+        return self._nodes(self.store.match(terms, 2 * k), k)
 
     def memories(self, digests: Sequence[str]) -> dict[str, FloatArray]:
         """digest -> ``[M, D]``, of those fused so far."""
