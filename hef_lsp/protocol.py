@@ -243,8 +243,10 @@ class HefProtocol(LanguageServerProtocol):
 
     def _shut_down(self, params: None) -> None:
         self._shutdown = True
-        for waiting in (*self._running.values(), *self._request_futures.values()):
-            waiting.cancel()
+        for task in self._running.values():
+            task.cancel()
+        for asked in list(self._request_futures.values()):
+            asked.cancel()
         self.fm.features[lsp.SHUTDOWN](params)
 
     def _exit(self, params: None) -> None:
