@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 from lsprotocol import types as lsp
 
@@ -28,6 +27,8 @@ def path_of(uri: str) -> Path | None:
     if parts.scheme.lower() != "file" or "\0" in unquote(parts.path):
         return None
     if os.name == "nt":
+        from urllib.request import url2pathname  # costs 50 ms of the start
+
         host = f"//{parts.netloc}" if parts.netloc else ""
         name = host + url2pathname(unquote(parts.path))
     else:

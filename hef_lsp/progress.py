@@ -50,10 +50,11 @@ class StatusTeller:
         self._progress = WorkDoneProgress(client, spawn)
         self._timer: asyncio.TimerHandle | None = None
         self._told: Report | None = None
+        self._closed = False
 
     def changed(self) -> None:
-        """Something may have changed; cheap to call often."""
-        if self._timer is None:
+        """Something may have changed; cheap to call often, and nothing after `close`."""
+        if self._timer is None and not self._closed:
             self._timer = asyncio.get_running_loop().call_later(QUIET_S, self._tell)
 
     def is_progress(self, token: int | str) -> bool:
@@ -61,6 +62,7 @@ class StatusTeller:
         return self._progress.token == token
 
     def close(self) -> None:
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
 

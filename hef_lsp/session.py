@@ -68,6 +68,8 @@ class Session:
         self._n_loads = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing: dict[Path, asyncio.Future[None]] = {}
+        self._stopped = False
         self._closed = False
 
     @property
@@ -77,7 +79,9 @@ class Session:
     # Lifetime.
 
     def open(self) -> None:
-        """Opens the folders and begins to load the models."""
+        """Opens the folders and begins to load the models; nothing after `stop_answering`."""
+        if self._stopped:
+            return
         self._loop = asyncio.get_running_loop()
         self.is_open = True
         for root in self.roots:
@@ -98,8 +102,7 @@ class Session:
         for root in added:
             if root not in self.roots:
                 self.roots.append(root)
-                if self.is_open:
-                    self._open_folder(root)
+                self._open_folder(root)
         self.overlay_all()  # a document may lie in another folder now
         self.status.changed()
 
@@ -125,6 +128,7 @@ class Session:
 
     def stop_answering(self) -> None:
         """Cancels what runs; nothing is loaded or answered from here on."""
+        self._stopped = True
         self._n_loads += 1
         self.engine = None
         self.answering.cancel_all()
@@ -165,6 +169,9 @@ class Session:
         return folder.view() if folder is not None else None
 
     def _open_folder(self, root: Path) -> None:
+        """Once `open` was called; after the same folder's last closing, which still holds the index."""
+        if self._stopped or not self.is_open or root in self._closing:
+            return
         folder = WorkspaceFolder(
             root, self.settings, self._cache_dir, self.lane, lambda _: self._soon(self.status.changed)
         )
@@ -180,11 +187,18 @@ class Session:
             folder.attach_models(self.models)
 
     def _close_folder(self, root: Path) -> None:
+        """In another thread, because it may wait for the batch under way."""
         folder = self.folders.pop(root, None)
         if folder is not None:
-            # In another thread: it may wait for the batch under way.
-            assert self._loop is not None, "folders are opened by `open` alone"
-            self._loop.run_in_executor(None, folder.close)
+            loop = asyncio.get_running_loop()
+            self._closing[root] = loop.run_in_executor(None, folder.close)
+            self._closing[root].add_done_callback(lambda _: self._folder_closed(root))
+
+    def _folder_closed(self, root: Path) -> None:
+        del self._closing[root]
+        if root in self.roots and root not in self.folders:
+            self._open_folder(root)
+        self.status.changed()
 
     # Models.
 
@@ -248,6 +262,8 @@ class Session:
         if self._models_report.state != "ready":
             return self._models_report
         reports = [_report_of(folder.status()) for folder in self.folders.values()]
+        if any(root in self.roots for root in self._closing):
+            return Report("opening")
         busy = next((report for report in reports if not report.settled), None)
         worst = next((report for report in reports if report.state == "error"), None)
         return busy or worst or Report("paused" if self.paused else "ready")

@@ -44,7 +44,7 @@ def main() -> int:
 
     server = create_server(load, arguments.cache_dir)  # type: ignore[arg-type]
     server.command("stub.tokens")(lambda arguments: tokens(arguments))
-    return run_server(server, tcp_port=None)
+    return run_server(server, tcp_port=arguments.tcp)
 
 
 def _fakes() -> ModuleType:
@@ -62,6 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--script", default="return total")
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--load-delay", type=float, default=0.0)
+    parser.add_argument("--tcp", type=int)
     parser.add_argument("--fail", action="store_true")
     parser.add_argument("--log-level", default="warning")
     parser.add_argument("--cache-dir", type=Path, required=True)

@@ -117,12 +117,6 @@ def test_settings_are_pulled_and_a_bad_one_is_said_once(start: Start, root: Path
     assert len(messages(wire)) == 1 and "hef.modle: no such setting" in messages(wire)[0]
 
 
-def test_a_client_that_never_answers_holds_nothing_up_for_ever(start: Start, root: Path) -> None:
-    wire = start()
-    wire.initialize([root], None, {"workspace": {"configuration": True}})
-    wire.settle()  # within the wire's patience
-
-
 def test_pushed_settings_open_the_index_anew(start: Start, root: Path) -> None:
     (root / "vendored.py").write_text("vendored = 1\n", encoding="utf-8")
     wire = start()
@@ -131,7 +125,8 @@ def test_pushed_settings_open_the_index_anew(start: Start, root: Path) -> None:
     assert "hef.context.mode" in messages(wire)[0]
     settings = {"hef": {"index": {"exclude": ["vendored.py"]}}}
     wire.notify("workspace/didChangeConfiguration", {"settings": settings})
-    n_files(wire, 1)
+    (folder,) = n_files(wire, 1)["folders"]
+    assert folder["read_only"] is False, "the folder was opened while its last index was still held"
 
 
 def test_progress_is_shown_and_its_cancel_pauses(start: Start, root: Path) -> None:
