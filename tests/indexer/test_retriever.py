@@ -9,7 +9,7 @@ import pytest
 
 from indexer.chunk import Chunk, make_chunk
 from indexer.hierarchy import Hierarchy, Node, NodeKind
-from indexer.retriever import Hit, Query, Retriever, query_terms, query_text
+from indexer.retriever import Hit, Query, Retriever, near_text, query_terms, query_text
 from model.protocols import FloatArray
 
 
@@ -153,6 +153,26 @@ def test_equal_scores_are_ordered_by_id_whatever_the_order_of_the_answers() -> N
     assert ids(hits_of(view)) == ids(first) == ["chunk:a.py#0", "chunk:b.py#0"]
 
 
+def test_both_widths_of_the_query_are_searched_and_agreement_counts() -> None:
+    view = ListView({f"{name}.py": [f"text of {name}"] for name in "abc"})
+    answers = {
+        ("wide_words",): ["chunk:a.py#0", "chunk:b.py#0"],
+        ("near_words",): ["chunk:c.py#0", "chunk:b.py#0"],
+    }
+    plain = view.search_terms
+
+    def search_terms(terms: Sequence[str], k: int) -> list[tuple[Node, float]]:
+        view.lexical = answers[tuple(term for term in terms if "_" in term)]
+        return plain(terms, k)
+
+    view.search_terms = search_terms  # type: ignore[method-assign]
+    hits = hits_of(view, text="wide_words", near="near_words")
+    assert ids(hits) == [b, a, c]
+    assert len(view.asked) == 2
+    hits_of(view, text="wide_words", near="wide_words")
+    assert len(view.asked) == 3, "the same text is searched once"
+
+
 # Ancestors.
 
 
@@ -212,9 +232,10 @@ def test_query_text_is_the_lines_around_the_cursor() -> None:
     prefix = "".join(f"before {i}\n\n" for i in range(50)) + "x = ca"
     text = query_text(prefix, "ll()\nafter 1\n\nafter 2\nafter 3\nafter 4\n")
     lines = text.split("\n")
-    assert lines[0] == "before 31"
-    assert lines[19] == "x = ca"
-    assert lines[20:] == ["ll()", "after 1", "after 2", "after 3"]
+    assert lines[0] == "before 41"
+    assert lines[9] == "x = ca"
+    assert lines[10:] == ["ll()", "after 1", "after 2", "after 3"]
+    assert near_text(prefix, "ll()\nafter 1\n") == "before 49\nx = ca\nll()"
 
 
 def test_query_text_of_huge_and_empty_input() -> None:
