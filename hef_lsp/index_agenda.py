@@ -6,6 +6,7 @@ is done in each step is `hef_lsp.index_writer`'s.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -44,8 +45,8 @@ class Agenda:
     failed: set[Step] = field(default_factory=set)
     held: dict[str, FileChange] = field(default_factory=dict)
 
-    def wanted(self, has_index: bool, now_s: float) -> Step | None:
-        """The most urgent step that can be taken now."""
+    def wanted(self, has_index: bool, now_s: float, fuse_due_s: float = -math.inf) -> Step | None:
+        """The most urgent step that can be taken now; fusing not before `fuse_due_s`."""
         if self.errands:
             return Step.ERRAND
         if self.paused:
@@ -58,7 +59,15 @@ class Agenda:
             return Step.UPDATE
         if self.scan_wanted:
             return Step.SCAN
-        return Step.FUSE if self.fuse_wanted else None
+        return Step.FUSE if self.fuse_wanted and now_s >= fuse_due_s else None
+
+    def next_due_s(self, fuse_due_s: float) -> float | None:
+        """The instant at which a step can be taken without anything new; None when none will."""
+        if self.paused:
+            return None
+        changes_s = self.queue.next_due_s()
+        fuse_s = fuse_due_s if self.fuse_wanted else None
+        return min((due_s for due_s in (changes_s, fuse_s) if due_s is not None), default=None)
 
     def interrupts(self, now_s: float, by_changes: bool) -> bool:
         """Whether the slice under way should end; changes count only where `by_changes`."""

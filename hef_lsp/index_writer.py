@@ -1,11 +1,10 @@
 """The one thread that writes a workspace's index: changes first, then the scan, then the fusing.
 
-Owns the thread and the open `Index`. What is wanted next is `hef_lsp.index_agenda`, which changes
-there are and what they mean is `hef_lsp.workspace`. Work is cut into slices that end when something
-more urgent comes: a save during the first index waits for a slice, not for the index.
+Owns the thread and the open `Index`. What is wanted next is `hef_lsp.index_agenda`, what a change
+means is `hef_lsp.workspace`. Work is cut into slices that end when something more urgent comes: a
+save during the first index waits for a slice, not for the index.
 
-Invariant: only this thread calls the index's updater. The agenda lies behind `_wake`, which is never
-held while working.
+Invariant: only this thread calls the updater; `_wake`, which guards the agenda, is not held meanwhile.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from hef_lsp.change_queue import ChangeQueue
 from hef_lsp.index_agenda import Agenda, Step
 from hef_lsp.scheduling import InferenceLane, LaneClosed
+from hef_lsp.step_failures import StepFailures
 from hef_lsp.work_slice import WorkSlice
 from indexer.source_files import FileChange
 
@@ -36,6 +36,9 @@ LONGEST_FUSE_S = 2.0
 
 LEAST_SCAN_S = 0.5
 """A scan is not interrupted for changes sooner, nor before it got on: each time costs another walk."""
+
+TYPING_S = 1.0
+"""So long after a keystroke nothing is fused: the next one would wait for the batch under way."""
 
 LONGEST_YIELD_S = 5.0
 YIELD_POLL_S = 0.005
@@ -74,8 +77,7 @@ class IndexWriter:
         self._agenda = Agenda(ChangeQueue(quiet_s))
         self._index: Index | None = None
         self._doing: Step | None = None
-        self._problems: dict[Step, str] = {}
-        self._logged: set[tuple[Step, str]] = set()
+        self._failures = StepFailures()
         self._progress = (0, 0)
         self._most_pending = self._scanned = 0
         self._announced: tuple[object, ...] = ()
@@ -139,7 +141,7 @@ class IndexWriter:
     @property
     def problem(self) -> str:
         """What went wrong and was not put right since; empty when nothing did."""
-        return next(iter(tuple(self._problems.values())), "")
+        return self._failures.message
 
     @property
     def state(self) -> str:
@@ -153,7 +155,7 @@ class IndexWriter:
             step = self._doing or agenda.wanted(has_index, time.monotonic())
             if step is None and has_index and len(agenda.queue):
                 step = Step.UPDATE
-        return str(step) if step else "error" if self._problems else "ready"
+        return str(step) if step else "error" if self._failures else "ready"
 
     def wait_idle(self, timeout_s: float | None) -> bool:
         """True once nothing is left to do, or can be done for a problem; False after `timeout_s`
@@ -190,7 +192,8 @@ class IndexWriter:
 
     def _claim(self) -> Step | None:
         with self._wake:
-            self._doing = self._agenda.wanted(self._index is not None, time.monotonic())
+            now_s = time.monotonic()
+            self._doing = self._agenda.wanted(self._index is not None, now_s, self._fuse_due_s())
             if self._doing not in (Step.SCAN, Step.FUSE):
                 self._progress = (0, 0)
             self._wake.notify_all()
@@ -199,10 +202,13 @@ class IndexWriter:
     def _sleep(self) -> None:
         with self._wake:
             agenda, has_index, now_s = self._agenda, self._index is not None, time.monotonic()
-            if not agenda.closed and agenda.wanted(has_index, now_s) is None:
-                waits = has_index and not agenda.paused
-                due_s = agenda.queue.next_due_s() if waits else None
+            fuse_due_s = self._fuse_due_s()
+            if not agenda.closed and agenda.wanted(has_index, now_s, fuse_due_s) is None:
+                due_s = agenda.next_due_s(fuse_due_s) if has_index else None
                 self._wake.wait(None if due_s is None else max(0.001, due_s - now_s))
+
+    def _fuse_due_s(self) -> float:
+        return self._lane.last_keystroke_s + TYPING_S
 
     def _attempt(self, step: Step) -> None:
         steps = {
@@ -214,24 +220,15 @@ class IndexWriter:
         }
         try:
             steps[step]()
-            self._problems.pop(step, None)
+            self._failures.clear(step)
             if self._index is not None:
                 self._note_pending(self._index)
         except LANE_IS_GONE:
             self._agenda.closed = True  # it goes with the server; without it nothing can be computed
         except Exception as error:  # noqa: BLE001 - the thread outlives any failure of a step
-            self._fail(step, error)
-
-    def _fail(self, step: Step, error: Exception) -> None:
-        message = str(error) or type(error).__name__
-        self._problems[step] = message
-        with self._wake:
-            self._agenda.fail(step)
-        cause = (step, f"{type(error).__name__}: {message}")
-        if cause not in self._logged:
-            self._logged.add(cause)
-            log.error("the index failed while %s: %s; the next change tries again", step, cause[1])
-            log.debug("where it failed", exc_info=error)
+            self._failures.note(step, error)
+            with self._wake:
+                self._agenda.fail(step)
 
     def _run_errand(self) -> None:
         with self._wake:
@@ -310,7 +307,7 @@ class IndexWriter:
 
     def _fuse(self) -> None:
         assert self._index is not None
-        updater, signal = self._index.updater, WorkSlice(self._interrupted, most_s=LONGEST_FUSE_S)
+        updater, signal = self._index.updater, WorkSlice(self._fuse_interrupted, most_s=LONGEST_FUSE_S)
         before = updater.pending()
         updater.fuse_pending(None, self._work.first(), signal)
         if updater.pending() >= before > 0 and not signal.fired:
@@ -334,6 +331,9 @@ class IndexWriter:
         self._give_way()
         with self._wake:
             return self._agenda.interrupts(time.monotonic(), by_changes)
+
+    def _fuse_interrupted(self, by_changes: bool) -> bool:
+        return time.monotonic() < self._fuse_due_s() or self._interrupted(by_changes)
 
     def _show_progress(self, done: int, total: int) -> None:
         self._progress = (done, total)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -105,6 +106,7 @@ class InferenceLane:
         self._n_submitted = 0
         self._running: LanePriority | None = None
         self._wait_s = 0.0
+        self._last_keystroke_s = -math.inf
         self._stats = dict.fromkeys(LanePriority, LaneStats())
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -120,6 +122,7 @@ class InferenceLane:
             if self._closed:
                 raise LaneClosed("the inference lane is closed: the server is shutting down")
             self._n_submitted += 1
+            self._note_keystroke(priority)
             heapq.heappush(self._queue, _Job(priority, self._n_submitted, job, future, time.monotonic()))
             self._wake.notify()
         return future
@@ -140,6 +143,11 @@ class InferenceLane:
             return self._running is LanePriority.KEYSTROKE or any(
                 job.priority is LanePriority.KEYSTROKE and not job.future.cancelled() for job in self._queue
             )
+
+    @property
+    def last_keystroke_s(self) -> float:
+        """The `time.monotonic` instant at which a keystroke's job last came or ended; -inf if none did."""
+        return self._last_keystroke_s
 
     @property
     def waited_s(self) -> float:
@@ -171,15 +179,23 @@ class InferenceLane:
             self._finish(job)
             del job  # while the lane idles it must not keep a job's tensors alive
 
+    def _note_keystroke(self, priority: LanePriority) -> None:
+        if priority is LanePriority.KEYSTROKE:
+            self._last_keystroke_s = time.monotonic()
+
     def _finish(self, job: _Job) -> None:
         try:
             result = job.work()
         except BaseException as error:  # noqa: BLE001 - the future carries it to whoever waits
-            self._running = None
+            self._end(job)
             job.future.set_exception(error)
         else:
-            self._running = None
+            self._end(job)
             job.future.set_result(result)
+
+    def _end(self, job: _Job) -> None:
+        self._running = None
+        self._note_keystroke(job.priority)
 
     def _next(self) -> _Job | None:
         """The next job that nobody cancelled, marked as running; None when closed."""

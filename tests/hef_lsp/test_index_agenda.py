@@ -74,6 +74,19 @@ def test_paused_only_errands_run_and_without_an_index_only_opening() -> None:
     assert not todo.is_idle(has_index=False)
 
 
+def test_fusing_waits_until_nobody_types_and_the_writer_knows_when() -> None:
+    todo = agenda(fuse_wanted=True)
+    assert todo.wanted(True, now_s=5.0, fuse_due_s=6.0) is None
+    assert todo.next_due_s(fuse_due_s=6.0) == 6.0
+    assert not todo.is_idle(True)
+    assert todo.wanted(True, now_s=6.0, fuse_due_s=6.0) is Step.FUSE
+    todo.queue.put([A], 5.5)
+    assert todo.next_due_s(fuse_due_s=6.0) == 5.5
+    todo.paused = True
+    assert todo.next_due_s(fuse_due_s=6.0) is None
+    assert agenda().next_due_s(fuse_due_s=6.0) is None
+
+
 def test_a_failed_step_is_wanted_again_only_after_something_new() -> None:
     for step in (Step.SCAN, Step.FUSE):
         todo = agenda(scan_wanted=step is Step.SCAN, fuse_wanted=step is Step.FUSE)

@@ -133,6 +133,14 @@ def test_keystroke_waiting_tells_queued_and_running_but_not_cancelled(lane: Infe
     assert not lane.keystroke_waiting()
 
 
+def test_the_last_keystroke_is_known_by_when_it_came_and_ended(lane: InferenceLane) -> None:
+    lane.run(INDEX, lambda: None)
+    assert lane.last_keystroke_s == float("-inf")
+    began_s = time.monotonic()
+    ended_s = lane.run(KEY, lambda: (time.sleep(0.02), time.monotonic())[1])
+    assert lane.last_keystroke_s >= ended_s >= began_s + 0.02
+
+
 def test_queue_time_is_measured(lane: InferenceLane) -> None:
     gate = Gate(lane)
     waited = lane.submit(KEY, lambda: lane.waited_s)

@@ -229,6 +229,34 @@ def test_the_writer_gives_way_while_a_keystroke_is_served(desk: Desk) -> None:
     assert folder.wait_idle(PATIENCE_S) and index.texts == {"a.py": "typed"}
 
 
+def test_nothing_is_fused_while_someone_types(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hef_lsp.index_writer.TYPING_S", 0.15)
+    folder, index = desk.settled()
+    desk.lane.run(LanePriority.KEYSTROKE, lambda: None)
+    folder.overlay("a.py", "typed")
+    eventually(lambda: index.texts == {"a.py": "typed"})
+    assert folder.status()["state"] == "fusing" and index.fused == []
+    for _ in range(4):  # keys at intervals shorter than the quiet time
+        time.sleep(0.06)
+        desk.lane.run(LanePriority.KEYSTROKE, lambda: None)
+    assert index.fused == [] and not folder.wait_idle(0.01)
+    assert folder.wait_idle(PATIENCE_S)
+    assert index.fused == ["a.py"]
+
+
+def test_a_keystroke_ends_the_fusing_under_way(desk: Desk) -> None:
+    desk.write(**{f"f{i:03}": str(i) for i in range(100)})
+    desk.indexes.set_up = lambda index: setattr(index, "seconds_a_batch", 0.005)
+    folder = desk.folder()
+    eventually(lambda: bool(desk.indexes.opened) and len(desk.indexes.last.fused) > 2)
+    desk.lane.run(LanePriority.KEYSTROKE, lambda: None)
+    time.sleep(0.02)
+    n_fused = len(desk.indexes.last.fused)
+    time.sleep(0.05)
+    assert len(desk.indexes.last.fused) == n_fused < 100
+    assert folder.status()["state"] == "fusing"
+
+
 def test_paused_keeps_changes_for_later(desk: Desk) -> None:
     folder, index = desk.settled()
     folder.pause(True)
