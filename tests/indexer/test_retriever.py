@@ -155,10 +155,8 @@ def test_equal_scores_are_ordered_by_id_whatever_the_order_of_the_answers() -> N
 
 def test_both_widths_of_the_query_are_searched_and_agreement_counts() -> None:
     view = ListView({f"{name}.py": [f"text of {name}"] for name in "abc"})
-    answers = {
-        ("wide_words",): ["chunk:a.py#0", "chunk:b.py#0"],
-        ("near_words",): ["chunk:c.py#0", "chunk:b.py#0"],
-    }
+    a, b, c = (f"chunk:{name}.py#0" for name in "abc")
+    answers = {("wide_words",): [a, b], ("near_words",): [c, b]}
     plain = view.search_terms
 
     def search_terms(terms: Sequence[str], k: int) -> list[tuple[Node, float]]:
