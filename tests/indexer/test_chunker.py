@@ -261,7 +261,7 @@ def test_moving_a_function_keeps_its_chunk() -> None:
 def test_pathological_text_is_cut_in_time(language: str, text: str) -> None:
     start = time.perf_counter()
     chunks_of(text, language)
-    assert time.perf_counter() - start < 3
+    assert time.perf_counter() - start < 5
 
 
 # Comparing two versions.

