@@ -127,7 +127,9 @@ def find_checkpoint(name: str, loaded: LoadedModel, short_name: str = "") -> Che
 def default_checkpoint(loaded: LoadedModel, seed: int = 0) -> Checkpoint:
     """The untrained checkpoint with the default sizes, fitted to the generator's own."""
     whole = Backbone.of(loaded.model, 1)
-    hidden, token_norm = whole.hidden_size, whole.token_norm()
+    hidden = whole.hidden_size
+    # Two digits: the fuser's id must not change with the number type that this start chose.
+    token_norm = float(f"{whole.token_norm():.2g}")
     n_layers = min(FuserConfig.n_layers, int(loaded.model.config.get_text_config().num_hidden_layers))
     dimension = min(FuserConfig.dimension, hidden)
     fuser = FuserConfig(hidden, token_norm, n_layers=n_layers, dimension=dimension)

