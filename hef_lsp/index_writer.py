@@ -77,6 +77,7 @@ class IndexWriter:
         self._agenda = Agenda(ChangeQueue(quiet_s))
         self._index: Index | None = None
         self._doing: Step | None = None
+        self._at_rest = True
         self._failures = StepFailures()
         self._progress = (0, 0)
         self._most_pending = self._scanned = 0
@@ -176,7 +177,7 @@ class IndexWriter:
         return not self._thread.is_alive()
 
     def _is_idle(self) -> bool:
-        return self._doing is None and self._agenda.is_idle(self._index is not None)
+        return self._at_rest and self._agenda.is_idle(self._index is not None)
 
     # From here on: the writer thread.
 
@@ -192,17 +193,17 @@ class IndexWriter:
 
     def _claim(self) -> Step | None:
         with self._wake:
-            now_s = time.monotonic()
-            self._doing = self._agenda.wanted(self._index is not None, now_s, self._fuse_due_s())
+            self._doing = self._agenda.wanted(self._index is not None, time.monotonic(), self._fuse_due_s())
             if self._doing not in (Step.SCAN, Step.FUSE):
                 self._progress = (0, 0)
-            self._wake.notify_all()
+            self._at_rest &= self._doing is None
             return self._doing
 
     def _sleep(self) -> None:
         with self._wake:
             agenda, has_index, now_s = self._agenda, self._index is not None, time.monotonic()
-            fuse_due_s = self._fuse_due_s()
+            self._at_rest, fuse_due_s = True, self._fuse_due_s()  # only now, when it was announced
+            self._wake.notify_all()
             if not agenda.closed and agenda.wanted(has_index, now_s, fuse_due_s) is None:
                 due_s = agenda.next_due_s(fuse_due_s) if has_index else None
                 self._wake.wait(None if due_s is None else max(0.001, due_s - now_s))
@@ -291,8 +292,7 @@ class IndexWriter:
 
     def _scan(self) -> None:
         assert self._index is not None
-        scanned = self._scanned  # in slices of this scan that were interrupted
-        show = self._show_progress
+        show, scanned = self._show_progress, self._scanned  # in interrupted slices of this scan
         signal = WorkSlice(
             self._interrupted, lambda done, total: show(scanned + done, scanned + total), LEAST_SCAN_S
         )

@@ -94,6 +94,18 @@ def test_status_is_told_as_it_changes_and_kept_for_later(desk: Desk) -> None:
     assert kept is not None and kept["files"] == 3 and kept["root"] == str(folder.root)
 
 
+def test_the_status_is_kept_even_if_the_folder_is_closed_the_moment_it_is_idle(desk: Desk) -> None:
+    desk.write(a="1")
+    folder = desk.folder(attach=False)
+    inner = folder._announce
+    object.__setattr__(folder._writer._work, "announce", lambda: (time.sleep(0.02), inner()))
+    folder.attach_models(fake_bundle())
+    assert folder.wait_idle(PATIENCE_S)
+    folder.close()
+    kept = stored_status(desk.root, desk.cache)
+    assert kept is not None and (kept["state"], kept["files"]) == ("ready", 1)
+
+
 def test_without_models_there_is_no_view_and_the_status_says_why(desk: Desk) -> None:
     folder = desk.folder(attach=False)
     assert folder.view() is None
