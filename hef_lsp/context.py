@@ -21,7 +21,7 @@ from hef_lsp.settings import ContextMode, ContextSettings
 from hef_lsp.stage_guard import StageGuard
 from indexer.hierarchy import NodeKind
 from indexer.languages import line_comment
-from indexer.retriever import Query, query_text
+from indexer.retriever import Query, near_text, query_text
 from model.prompt import Snippet
 from model.protocols import Embedder, FloatArray, Fuser, Generator, Projector
 
@@ -214,8 +214,10 @@ class ContextBuilder:
         if remembered is not None and remembered[0] == place and not request.invoked:
             return remembered[1]
         excluded = excluded_lines(request, settings, reads_suffix=self._models.generator.fim is not None)
-        text = query_text(request.prefix[-QUERY_WINDOW:], request.suffix[:QUERY_WINDOW])
-        query = Query(text, request.path, excluded, settings.hits, ancestors)
+        around = request.prefix[-QUERY_WINDOW:], request.suffix[:QUERY_WINDOW]
+        query = Query(
+            query_text(*around), request.path, excluded, settings.hits, ancestors, near=near_text(*around)
+        )
         with clock.stage("retrieve"):
             hits = self._guard.attempt("retrieval", lambda: self._retriever.retrieve(view, query))
         if hits is not None:

@@ -23,7 +23,6 @@ from hef_lsp.commands.console import err, fail, out
 from hef_lsp.commands.views import explanation_view, figures_view, timings_line
 
 PACKAGES = ("jinja2", "pygls", "watchdog", "click", "rich")
-FULL_CONTEXT = "dense"
 N_COMPLETIONS = 3
 SHORTEST_LINE = 30
 
@@ -108,7 +107,6 @@ class _Demo:
         lines.insert(len(lines) // 2, "    # a line that was not here before")
         path.write_text("\n".join(lines), encoding="utf-8")
         started = time.perf_counter()
-        editor.file_changed(path)
         after = await _next_generation(editor, before)
         self._say(f"one line went into {path.relative_to(self._root)} ({len(lines):,} lines)")
         keys = ("embedded", "encoded", "fused", "generation")
