@@ -8,7 +8,9 @@ waits for at most one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -17,7 +19,11 @@ from indexer.hierarchy import Node, NodeKind
 from indexer.store import IndexStore
 from model.protocols import BoolArray, CancelSignal, FloatArray, Fuser
 
-BATCH = 8
+FIRST_BATCH = 2
+MOST_A_BATCH = 16
+BATCH_S = 0.06
+"""A keystroke waits for one batch at most; this is how long that may be, whatever the machine."""
+
 T = TypeVar("T")
 
 
@@ -47,6 +53,7 @@ class FusingBacklog:
     def __init__(self, store: IndexStore, fuser: Fuser, compute: Compute, place: Place) -> None:
         self._store, self._fuser, self._compute, self._place = store, fuser, compute, place
         self._waiting: dict[str, None] = {}
+        self._batch_size = FIRST_BATCH
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -61,8 +68,8 @@ class FusingBacklog:
     def work(self, max_batches: int | None, first: Sequence[str], cancel: CancelSignal) -> tuple[int, int]:
         """Encodes and fuses up to `max_batches` batches; returns how many chunks and how many parents."""
         n_encoded = n_fused = 0
-        for number, batch in enumerate(self._batches(first)):
-            if cancel.cancelled or number == max_batches:
+        for batch in islice(self._batches(first), max_batches):
+            if cancel.cancelled:
                 break
             if batch[0].kind is NodeKind.CHUNK:
                 n_encoded += self._encode(batch)
@@ -74,23 +81,23 @@ class FusingBacklog:
         nodes = [self._place.node_of(digest) for digest in self._waiting]
         nearness = _nearness(first)
         chunks = [node for node in nodes if node.kind is NodeKind.CHUNK]
-        yield from _in_batches(sorted(chunks, key=lambda node: nearness(node.path)))
+        yield from self._in_batches(sorted(chunks, key=lambda node: nearness(node.path)))
         parents = [node for node in nodes if node.kind is not NodeKind.CHUNK]
         for height in sorted({node.height for node in parents}):
-            yield from _in_batches([node for node in parents if node.height == height])
+            yield from self._in_batches([node for node in parents if node.height == height])
 
     def _encode(self, batch: Sequence[Node]) -> int:
         digests = [node.digest for node in batch]
         texts = self._store.texts(digests)
         wanted = [texts[digest] for digest in digests]
-        memories = self._compute(lambda: self._fuser.encode(wanted))
+        memories = self._compute(lambda: self._timed(lambda: self._fuser.encode(wanted)))
         self._keep(digests, memories, "encoded")
         return len(batch)
 
     def _fuse(self, batch: Sequence[Node]) -> int:
         families = [self._place.children_of(node) for node in batch]
         children, mask = self._children(families)
-        memories = self._compute(lambda: self._fuser.fuse(children, mask))
+        memories = self._compute(lambda: self._timed(lambda: self._fuser.fuse(children, mask)))
         self._keep([node.digest for node in batch], memories, "fused")
         return len(batch)
 
@@ -107,17 +114,27 @@ class FusingBacklog:
             mask[row, : len(family)] = True
         return children, mask
 
+    def _in_batches(self, nodes: Sequence[Node]) -> Iterator[list[Node]]:
+        start = 0
+        while start < len(nodes):
+            batch = list(nodes[start : start + self._batch_size])
+            start += len(batch)
+            yield batch
+
+    def _timed(self, job: Callable[[], FloatArray]) -> FloatArray:
+        """Runs in the lane, and fits the next batch to the time that this one took there."""
+        began_s = time.perf_counter()
+        result = job()
+        share = BATCH_S / max(1e-4, time.perf_counter() - began_s)
+        self._batch_size = max(1, min(MOST_A_BATCH, int(self._batch_size * min(2.0, share))))
+        return result
+
     def _keep(self, digests: Sequence[str], memories: FloatArray, counter: str) -> None:
         with self._store.writing():
             self._store.put_vectors(self._fuser.model_id, digests, memories)
             self._store.count(counter, len(digests))
         for digest in digests:
             del self._waiting[digest]
-
-
-def _in_batches(nodes: Sequence[Node]) -> Iterable[list[Node]]:
-    for start in range(0, len(nodes), BATCH):
-        yield list(nodes[start : start + BATCH])
 
 
 def _nearness(first: Sequence[str]) -> Callable[[str], int]:
