@@ -40,7 +40,7 @@ class Hardware:
 
 def describe_hardware() -> Hardware:
     """Probes the machine; takes a second or two the first time, as it imports torch."""
-    import psutil  # it ships no types
+    import psutil
 
     memory = psutil.virtual_memory()
     device, name, device_memory = _accelerator() or ("cpu", _cpu_name(), 0)

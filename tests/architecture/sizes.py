@@ -34,7 +34,7 @@ def breaches_of(source: str, name: str) -> Iterator[str]:
     tree = ast.parse(source)
     n_lines = source.count("\n")
     if n_lines > MOST_LINES_IN_A_FILE:
-        yield f"{name}: {n_lines} lines, at most {MOST_LINES_IN_A_FILE}: give the second subject a file of its own"
+        yield f"{name}: {n_lines} lines, at most {MOST_LINES_IN_A_FILE}: a second subject wants its own file"
     if not ast.get_docstring(tree):
         yield f"{name}: begins without a docstring that says what it owns"
     for function, line, length in functions(tree):
