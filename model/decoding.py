@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from model.healing import Healing
 from model.protocols import FloatArray, StopReason
 from model.stopping import Stop, StopTracker
 from model.tokenization import HfTokenizer, TextStream
@@ -148,24 +149,24 @@ class Decoded:
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     text: str = ""
+    n_said: int = 0
+    """Tokens that said anything new, besides those that spelt the prompt's last word again."""
 
 
 def decode_greedily(
     session: KvSession,
     logits: torch.Tensor,
-    tokenizer: HfTokenizer,
+    choice: GreedyChoice,
     tracker: StopTracker,
-    *,
-    n_new: int,
-    branch: int,
+    limit: Callable[[Decoded], bool],
     halt: Halt,
     on_text: Callable[[str], None],
 ) -> Decoded:
-    """Takes the likeliest token again and again, up to `n_new`, beginning with the `branch`-th likeliest.
+    """Takes the token that `choice` names again and again, until `tracker`, `limit` or `halt` says stop.
 
     `logits` ``[V]`` are those of the last position that `session` read.
     """
-    decoded, stream = Decoded(StopReason.LIMIT), TextStream(tokenizer)
+    decoded = Decoded(StopReason.LIMIT)
 
     def say(text: str) -> None:
         decoded.text += text
@@ -173,18 +174,19 @@ def decode_greedily(
             on_text(text)
 
     while True:
-        halted = StopReason.LIMIT if len(decoded.token_ids) >= n_new else halt()
+        halted = StopReason.LIMIT if limit(decoded) else halt()
         if halted is not None:
             break
         if decoded.token_ids:
             logits = session.step(decoded.token_ids[-1])
-        token_id, logprob = _pick(logits, 0 if decoded.token_ids else branch)
-        if token_id in tokenizer.eos_ids:
+        chosen = choice.next(logits)
+        if chosen.ends_text:
             halted = StopReason.END_OF_TEXT
             break
-        decoded.token_ids.append(token_id)
-        decoded.logprobs.append(logprob)
-        answer = tracker.feed(stream.push(token_id))
+        decoded.token_ids.append(chosen.token_id)
+        decoded.logprobs.append(chosen.logprob)
+        decoded.n_said += chosen.says_new
+        answer = tracker.feed(chosen.text)
         if isinstance(answer, Stop):
             say(answer.text)
             decoded.reason = answer.reason
@@ -195,10 +197,54 @@ def decode_greedily(
     return decoded
 
 
-def _pick(logits: torch.Tensor, branch: int) -> tuple[int, float]:
-    """The id of rank `branch` (0 the likeliest) and its log-probability."""
-    with torch.inference_mode():
-        scores = logits.float()
-        value, index = scores.topk(min(branch, len(scores) - 1) + 1)
-        logprob = value[-1] - scores.logsumexp(0)
-        return int(index[-1]), float(logprob)
+@dataclass(frozen=True)
+class Chosen:
+    """A token, its log-probability among those allowed, and the new text that it makes certain."""
+
+    token_id: int
+    logprob: float
+    text: str = ""
+    says_new: bool = True
+    ends_text: bool = False
+
+
+class GreedyChoice:
+    """The likeliest token, or at the first that says anything new the one of rank `branch`."""
+
+    def __init__(self, tokenizer: HfTokenizer, healing: Healing, branch: int) -> None:
+        self._tokenizer = tokenizer
+        self._healing = healing
+        self._branch = branch
+        self._stream = TextStream(tokenizer)
+
+    def next(self, logits: torch.Tensor) -> Chosen:
+        """The choice by the logits ``[V]``; each call goes on from the last."""
+        with torch.inference_mode():
+            scores = logits.float()
+            if self._healing.text:
+                return self._spelling(scores)
+            token_id, logprob = _of_rank(scores, self._branch)
+        self._branch = 0
+        if token_id in self._tokenizer.eos_ids:
+            return Chosen(token_id, logprob, ends_text=True)
+        return Chosen(token_id, logprob, self._stream.push(token_id))
+
+    def _spelling(self, scores: torch.Tensor) -> Chosen:
+        """The choice among the tokens that spell what was taken back of the prompt."""
+        ids = torch.tensor(self._healing.allowed, device=scores.device)
+        allowed = scores[ids]
+        place, logprob = _of_rank(allowed, 0)
+        piece = self._tokenizer.decode([int(ids[place])])
+        if self._branch and self._healing.goes_beyond(piece):
+            place, logprob = _of_rank(allowed, self._branch)
+            piece = self._tokenizer.decode([int(ids[place])])
+        new = self._healing.take(piece)
+        if new:
+            self._branch = 0
+        return Chosen(int(ids[place]), logprob, new, says_new=bool(new))
+
+
+def _of_rank(scores: torch.Tensor, rank: int) -> tuple[int, float]:
+    """Where the score of `rank` (0 the best) stands, and its log-probability."""
+    values, places = scores.topk(min(rank, len(scores) - 1) + 1)
+    return int(places[-1]), float(values[-1] - scores.logsumexp(0))

@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
-from model.decoding import Decoded, Halt, Inputs, KvSession, decode_greedily
+from model.decoding import Decoded, GreedyChoice, Halt, Inputs, KvSession, decode_greedily
 from model.errors import ModelTooLarge
+from model.healing import Healing, Vocabulary
 from model.loading import LoadedModel, is_out_of_memory
 from model.protocols import (
     CancelSignal,
@@ -40,6 +42,7 @@ class HfGenerator:
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
         self._session = KvSession(loaded.model)
+        self._vocabulary = Vocabulary(loaded.tokenizer)
 
     @property
     def model_id(self) -> str:
@@ -69,32 +72,34 @@ class HfGenerator:
         cancel: CancelSignal,
         on_text: Callable[[str], None] | None = None,
     ) -> Generation:
-        """Decodes greedily; see the protocol. `token_ids` holds all that was decoded, cut text included.
+        """Decodes greedily; see the protocol. `token_ids` holds all that was decoded.
 
-        Text that does not fit the context window loses its left end. Raises ValueError for
-        pseudo-tokens of another width or too many, ModelTooLarge where memory runs out.
+        That includes text cut off by the rule, and the prompt's last word, which is read as text
+        and spelt again (`model.healing`). Text that does not fit the context window loses its
+        left end. Raises ValueError for pseudo-tokens of another width or too many,
+        ModelTooLarge where memory runs out.
         """
-        inputs, n_new = self._fitted(prompt, rule)
+        task = self._task(prompt, rule)
         try:
-            return self._generate(inputs, n_new, rule, _halt(rule, cancel), on_text or _ignore)
+            return self._generate(task, rule, _halt(rule, cancel), on_text or _ignore)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             self._session.clear()
             raise ModelTooLarge(
-                f"memory ran out while {self.model_id} read {len(inputs.keys)} tokens; lower "
+                f"memory ran out while {self.model_id} read {len(task.inputs.keys)} tokens; lower "
                 "context.prefixTokens and context.textTokens, or choose a smaller model"
             ) from error
 
     def _generate(
-        self, inputs: Inputs, n_new: int, rule: StopRule, halt: Halt, on_text: Callable[[str], None]
+        self, task: _Task, rule: StopRule, halt: Halt, on_text: Callable[[str], None]
     ) -> Generation:
         began = time.perf_counter()
-        n_reused = self._session.rewind(inputs.keys)
-        logits = self._session.prefill(inputs, halt)
+        n_reused = self._session.rewind(task.inputs.keys)
+        logits = self._session.prefill(task.inputs, halt)
         n_prefilled = self._session.n_positions - n_reused
         prefilled = time.perf_counter()
-        decoded = self._decoded(logits, n_new, rule, halt, on_text)
+        decoded = self._decoded(logits, task, rule, halt, on_text)
         n_tokens = len(decoded.token_ids)
         return Generation(
             text=decoded.text,
@@ -110,44 +115,58 @@ class HfGenerator:
     def _decoded(
         self,
         logits: torch.Tensor | StopReason,
-        n_new: int,
+        task: _Task,
         rule: StopRule,
         halt: Halt,
         on_text: Callable[[str], None],
     ) -> Decoded:
         if isinstance(logits, StopReason):
             return Decoded(logits)
-        return decode_greedily(
-            self._session,
-            logits,
-            self.tokenizer,
-            StopTracker(rule),
-            n_new=n_new,
-            branch=rule.branch,
-            halt=halt,
-            on_text=on_text,
-        )
+        choice = GreedyChoice(self.tokenizer, Healing(self._vocabulary, task.healed), rule.branch)
+        return decode_greedily(self._session, logits, choice, StopTracker(rule), task.is_spent, halt, on_text)
 
-    def _fitted(self, prompt: Prompt, rule: StopRule) -> tuple[Inputs, int]:
-        """The prompt cut at its left to fit, and how many tokens may follow it."""
+    def _task(self, prompt: Prompt, rule: StopRule) -> _Task:
+        """The prompt cut at its left to fit and at its right to be spelt again."""
         rows = _rows(prompt.pseudo_tokens, self.hidden_size)
-        room = self.context_window - (0 if rows is None else len(rows))
+        n_rows = 0 if rows is None else len(rows)
+        room = self.context_window - n_rows
         if room < 2:
             raise ValueError(
-                f"{self.context_window - room} pseudo-tokens leave no room in a context window of "
-                f"{self.context_window}; lower context.pseudoTokens"
+                f"{n_rows} pseudo-tokens leave no room in a context window of {self.context_window}; "
+                "lower context.pseudoTokens"
             )
         ids = prompt.token_ids
         n_new = min(rule.max_tokens, max(room // 2, room - len(ids)))
         n_cut = max(0, len(ids) - (room - n_new))
         if n_cut:
             log.debug("prompt of %d tokens cut by %d to fit %d", len(ids), n_cut, self.context_window)
-        inputs = Inputs(self.tokenizer.prefix_ids, rows, ids[n_cut:])
-        return (inputs if inputs.keys else Inputs((), None, (self._start_id(),))), n_new
+            ids = ids[n_cut:]
+        n_taken, healed = self._vocabulary.tail(ids)
+        if n_taken < len(ids) + n_rows + len(self.tokenizer.prefix_ids):
+            ids = ids[: len(ids) - n_taken]
+        else:  # something must be read
+            healed = ""
+        inputs = Inputs(self.tokenizer.prefix_ids, rows, ids)
+        if not inputs.keys:
+            inputs = Inputs((), None, (self._start_id(),))
+        return _Task(inputs, healed, n_new, room - len(ids))
 
     def _start_id(self) -> int:
         """What an empty prompt is taken for, as a model must read something: an end of the text before."""
         return min(self.tokenizer.eos_ids, default=0)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is read, what is spelt again after it, and how many tokens may be said and decoded."""
+
+    inputs: Inputs
+    healed: str
+    n_new: int
+    n_decoded: int
+
+    def is_spent(self, decoded: Decoded) -> bool:
+        return decoded.n_said >= self.n_new or len(decoded.token_ids) >= self.n_decoded
 
 
 def _rows(pseudo_tokens: FloatArray | None, hidden_size: int) -> FloatArray | None:

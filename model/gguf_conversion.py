@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import glob
 import json
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 RECORD_NAME = "conversion.json"
+ABANDONED_AFTER_S = 3600
 
 
 def converted_folder(gguf: Path) -> Path:
@@ -57,8 +60,9 @@ def ensure_converted(gguf: Path, rebuild: bool = False) -> Path | None:
         log.warning("%s cannot be written (%s): %s is converted at each start", gguf.parent, error, gguf.name)
         return None
     try:
+        _remove_abandoned(folder)
         _convert(gguf, work)
-        return _publish(gguf, work, folder)
+        return _publish(gguf, work, folder, rebuild)
     except OSError as error:
         log.warning("the conversion of %s cannot be kept (%s)", gguf.name, error)
         return None
@@ -123,14 +127,23 @@ def _halved(tensor: torch.Tensor) -> torch.Tensor:
     return half if bool(torch.isfinite(half).all()) else tensor.contiguous()
 
 
-def _publish(gguf: Path, work: Path, folder: Path) -> Path:
+def _remove_abandoned(folder: Path) -> None:
+    """What conversions left behind that were killed."""
+    for work in folder.parent.glob(glob.escape(folder.name) + ".*"):
+        if time.time() - work.stat().st_mtime > ABANDONED_AFTER_S:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _publish(gguf: Path, work: Path, folder: Path, rebuild: bool) -> Path:
+    if not rebuild and is_valid(gguf, folder):  # another process was quicker
+        return folder
     (work / RECORD_NAME).write_text(json.dumps(_record(gguf, work), indent=1), encoding="utf-8")
     work.chmod(0o755)  # a temporary folder is for its owner alone
     shutil.rmtree(folder, ignore_errors=True)
     try:
         work.rename(folder)
     except OSError:
-        if not is_valid(gguf, folder):  # else another process was quicker
+        if not is_valid(gguf, folder):
             raise
     return folder
 

@@ -19,6 +19,8 @@ from model.protocols import FimOrder, FimTemplate, FloatArray, Prompt, Tokenizer
 SNIPPETS_INTRODUCTION = "Here are some relevant code fragments from other files of the repo:"
 CHARS_PER_TOKEN = 3
 """Of code, roughly; only sizes of steps are derived from it, never a limit."""
+FEWEST_CHARS_PER_TOKEN = 2
+"""Of dense code: what room is kept for the part that is being typed."""
 STEPS_PER_WINDOW = 8
 """The prefix window moves on by this part of its size: smaller steps waste less of the budget,
 larger ones keep the KV cache longer."""
@@ -190,10 +192,11 @@ def _prefix_window(prefix: str, n_tokens: int, tokenizer: Tokenizer) -> tuple[in
     start stays where it is until a part is full, and then moves on by whole parts.
     """
     step = max(1, n_tokens * CHARS_PER_TOKEN // STEPS_PER_WINDOW)
-    left = n_tokens - max(1, 3 * n_tokens // (2 * STEPS_PER_WINDOW))
-    starts: list[int] = []
+    left, starts = n_tokens, list[int]()
     for place in _divisions(prefix, step):
-        if starts:
+        if not starts:
+            left -= max(step, len(prefix) - place) // FEWEST_CHARS_PER_TOKEN
+        else:
             left -= _n_tokens(prefix[place : starts[-1]], left, tokenizer)
             if left < 0:
                 break

@@ -44,6 +44,9 @@ class HfTokenizer:
         self._eos_ids = frozenset(eos_ids)
         self.prefix_ids = tuple(prefix_ids)
         self._keep_special_tokens_apart(special_tokens)
+        added = self._backend.get_added_tokens_decoder()
+        special = {number for number, token in added.items() if token.special}
+        self._special_ids = special | self._eos_ids | set(self.prefix_ids)
 
     @property
     def eos_ids(self) -> frozenset[int]:
@@ -53,6 +56,16 @@ class HfTokenizer:
     def n_ids(self) -> int:
         """The vocabulary's size, added tokens included."""
         return int(self._backend.get_vocab_size(with_added_tokens=True))
+
+    def is_ordinary(self, token_id: int) -> bool:
+        """Whether the id stands for text, and is no mark of the model's."""
+        return token_id not in self._special_ids
+
+    def texts_of_ordinary_tokens(self) -> dict[int, str]:
+        """Every ordinary id's text; U+FFFD where it is no whole character."""
+        ids = [number for number in self._backend.get_vocab().values() if self.is_ordinary(number)]
+        texts = self._backend.decode_batch([[number] for number in ids], skip_special_tokens=False)
+        return dict(zip(ids, texts, strict=True))
 
     def encode(self, text: str) -> list[int]:
         """Ids without special tokens; a lone surrogate is read as U+FFFD."""

@@ -14,6 +14,7 @@ from tiny_models import CONTEXT_WINDOW, HIDDEN_SIZE, load_tiny_model
 from model.decoding import CPU_CHUNK
 from model.errors import ModelTooLarge
 from model.generator import HfGenerator
+from model.healing import MOST_TOKENS_TAKEN_BACK, Vocabulary
 from model.loading import LoadedModel
 from model.protocols import (
     FloatArray,
@@ -56,17 +57,41 @@ def said(
 def plain_reference(
     loaded: LoadedModel, ids: list[int], pseudo: FloatArray | None, n_tokens: int
 ) -> list[int]:
-    """Greedy decoding by a full forward pass for each token, without a cache."""
-    new: list[int] = []
+    """Greedy decoding by a full forward pass for each token, without a cache.
+
+    The prompt's last word is spelt again, by going through the whole vocabulary.
+    """
+    n_taken, spelt = Vocabulary(loaded.tokenizer).tail(ids)
+    ids, new = ids[: len(ids) - n_taken], list[int]()
     embed = loaded.model.get_input_embeddings()
+    texts = loaded.tokenizer.texts_of_ordinary_tokens()
     with torch.inference_mode():
         for _ in range(n_tokens):
             vectors = embed(torch.tensor([ids + new]))
             if pseudo is not None:
                 vectors = torch.cat([torch.from_numpy(pseudo).unsqueeze(0), vectors], dim=1)
             logits = loaded.model(inputs_embeds=vectors, use_cache=False).logits[0, -1]
-            new.append(int(logits.argmax()))
+            if spelt:
+                fitting = [i for i, text in texts.items() if text and spelt.startswith(text)]
+                fitting += [i for i, text in texts.items() if text.startswith(spelt)]
+                new.append(max(fitting, key=lambda i: float(logits[i])))
+                spelt = spelt[len(texts[new[-1]]) :]
+            else:
+                new.append(int(logits.argmax()))
     return new
+
+
+def n_read(generator: HfGenerator, text: str) -> int:
+    """How many tokens of `text` are read as they are."""
+    ids = generator.tokenizer.encode(text)
+    return len(ids) - Vocabulary(generator.tokenizer).tail(ids)[0]
+
+
+def ending_in_a_mark(generator: HfGenerator, text: str, n_tokens: int | None = None) -> tuple[int, ...]:
+    """Ids after which nothing is spelt again, as at the end of a FIM prompt."""
+    mark = generator.tokenizer.special_id("<|fim_middle|>")
+    assert mark is not None
+    return (*generator.tokenizer.encode(text)[:n_tokens], mark)
 
 
 def rows(seed: int, n_rows: int = 6) -> FloatArray:
@@ -84,7 +109,7 @@ def test_it_is_a_generator(generator: HfGenerator) -> None:
 def test_cached_decode_equals_a_full_forward_token_for_token(
     loaded: LoadedModel, generator: HfGenerator, pseudo: FloatArray | None
 ) -> None:
-    for text in ("import", CODE, CODE + "    x", CODE[:60]):  # grows, goes on, shrinks
+    for text in ("import os", CODE, CODE + "    x", CODE[:60]):  # grows, goes on, shrinks
         got = said(generator, text, pseudo)
         ids = generator.tokenizer.encode(text)
         assert list(got.token_ids) == plain_reference(loaded, ids, pseudo, len(got.token_ids))
@@ -94,8 +119,8 @@ def test_cached_decode_equals_a_full_forward_token_for_token(
 def test_the_mean_log_probability_is_that_of_the_full_forward(
     loaded: LoadedModel, generator: HfGenerator
 ) -> None:
-    got = said(generator, CODE, n_tokens=4)
-    ids = generator.tokenizer.encode(CODE)
+    ids = list(ending_in_a_mark(generator, CODE))
+    got = generator.generate(Prompt(tuple(ids)), rule(4), NeverCancelled())
     with torch.inference_mode():
         logits = loaded.model(torch.tensor([ids + list(got.token_ids)])).logits[0].log_softmax(-1)
     expected = [float(logits[len(ids) + i - 1, token]) for i, token in enumerate(got.token_ids)]
@@ -105,17 +130,17 @@ def test_the_mean_log_probability_is_that_of_the_full_forward(
 def test_typing_a_letter_prefills_few_tokens(generator: HfGenerator) -> None:
     first = said(generator, CODE)
     again = said(generator, CODE + "s")
-    assert (first.n_reused, first.n_prefilled) == (0, len(generator.tokenizer.encode(CODE)))
+    assert (first.n_reused, first.n_prefilled) == (0, n_read(generator, CODE))
     assert again.n_prefilled <= 3
-    assert again.n_reused + again.n_prefilled == len(generator.tokenizer.encode(CODE + "s"))
+    assert again.n_reused + again.n_prefilled == n_read(generator, CODE + "s")
 
 
 def test_accepting_the_text_reuses_what_was_generated(generator: HfGenerator) -> None:
-    prompt = tuple(generator.tokenizer.encode(CODE))
+    prompt = ending_in_a_mark(generator, CODE)
     first = generator.generate(Prompt(prompt), rule(), NeverCancelled())
     accepted = generator.generate(Prompt(prompt + first.token_ids), rule(), NeverCancelled())
     assert accepted.n_prefilled == 1
-    assert accepted.n_reused == len(prompt) + len(first.token_ids) - 1
+    assert accepted.n_reused >= len(prompt) + len(first.token_ids) - 1 - MOST_TOKENS_TAKEN_BACK
 
 
 def test_the_same_prompt_again_costs_one_position(generator: HfGenerator) -> None:
@@ -159,13 +184,33 @@ def test_too_many_pseudo_tokens_are_refused(generator: HfGenerator) -> None:
 
 
 def test_branches_begin_with_the_next_likeliest_tokens(loaded: LoadedModel, generator: HfGenerator) -> None:
-    ids = generator.tokenizer.encode(CODE)
+    ids = ending_in_a_mark(generator, CODE)
     with torch.inference_mode():
         ranked = loaded.model(torch.tensor([ids])).logits[0, -1].topk(3).indices.tolist()
-    firsts = [said(generator, CODE, branch=branch).token_ids[0] for branch in range(3)]
-    assert firsts == ranked
-    logprobs = [said(generator, CODE, n_tokens=1, branch=branch).mean_logprob for branch in range(3)]
+    got = [generator.generate(Prompt(ids), rule(1, branch=branch), NeverCancelled()) for branch in range(3)]
+    assert [one.token_ids[0] for one in got] == ranked
+    logprobs = [one.mean_logprob for one in got]
     assert logprobs == sorted(logprobs, reverse=True)
+
+
+def test_branches_spell_the_last_word_and_then_differ(generator: HfGenerator) -> None:
+    got = [said(generator, CODE + "    ret", branch=branch) for branch in range(4)]
+    assert len({one.token_ids for one in got}) == 4
+    for one in got:
+        assert generator.tokenizer.decode(one.token_ids).lstrip().startswith("ret")
+
+
+@pytest.mark.parametrize("end", ["    ", "    ret", "x.", "    return first +", "\n"])
+def test_the_spelt_word_is_no_part_of_the_text(generator: HfGenerator, end: str) -> None:
+    """The prompt's last word is read as text and decoded again; only what comes after it is said."""
+    pieces: list[str] = []
+    ids = tuple(generator.tokenizer.encode(CODE + end))
+    got = generator.generate(Prompt(ids), StopRule(20, prefix=CODE), NeverCancelled(), pieces.append)
+    n_taken, spelt = Vocabulary(generator.tokenizer).tail(ids)
+    decoded = generator.tokenizer.decode(got.token_ids)
+    assert n_taken and decoded.startswith(spelt)
+    assert decoded[len(spelt) :].startswith(got.text)
+    assert "".join(pieces) == got.text
 
 
 def test_what_streams_is_the_text(generator: HfGenerator) -> None:
@@ -203,7 +248,7 @@ LONG = CODE * 5
 def test_cancelled_midway_leaves_a_generator_as_good_as_new(loaded: LoadedModel, n_reads: int) -> None:
     """In the middle of prefill, between prefill and decoding, and between tokens."""
     generator = HfGenerator(loaded)
-    prompt = Prompt(tuple(generator.tokenizer.encode(LONG))[:300])
+    prompt = Prompt(ending_in_a_mark(generator, LONG, 299))
     n_chunks = -(-len(prompt.token_ids) // CPU_CHUNK)
     assert n_chunks == 3
     got = generator.generate(prompt, rule(), ManualCancel(after_reads=n_reads))
@@ -314,9 +359,10 @@ def test_a_prompt_past_the_context_window_loses_its_left(loaded: LoadedModel, ge
     ids = generator.tokenizer.encode(CODE * 8)
     assert len(ids) > CONTEXT_WINDOW
     got = generator.generate(Prompt(tuple(ids)), rule(20), NeverCancelled())
-    assert got.n_prefilled == CONTEXT_WINDOW - 20
+    kept = ids[-(CONTEXT_WINDOW - 20) :]
+    assert got.n_prefilled == len(kept) - Vocabulary(generator.tokenizer).tail(kept)[0]
     assert generator._session.n_positions <= CONTEXT_WINDOW
-    assert list(got.token_ids) == plain_reference(loaded, ids[-got.n_prefilled :], None, len(got.token_ids))
+    assert list(got.token_ids) == plain_reference(loaded, kept, None, len(got.token_ids))
 
 
 def test_more_new_tokens_than_the_window_holds(generator: HfGenerator) -> None:

@@ -1,6 +1,7 @@
 """Models from disk: what loads, what is refused and with which words, and that nothing is printed."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -221,6 +222,16 @@ def test_a_conversion_that_looks_whole_but_does_not_load_is_made_anew(gguf: Path
     (folder / RECORD_NAME).write_text(json.dumps(record))
     assert is_valid(gguf, folder)
     assert tokens_said(local_model(gguf)) == first
+
+
+def test_what_a_killed_conversion_left_is_removed(gguf: Path) -> None:
+    abandoned, running = (gguf.with_name(f"{gguf.name}.converted.{end}") for end in ("old", "new"))
+    for folder in (abandoned, running):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"half")
+    os.utime(abandoned, (0, 0))
+    tokens_said(local_model(gguf))
+    assert not abandoned.exists() and running.exists()
 
 
 def test_a_folder_that_cannot_be_written_still_serves(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
