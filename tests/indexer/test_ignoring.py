@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -154,7 +155,12 @@ def patterns(draw: st.DrawFn) -> str:
     )
 
 
-ignore_texts = st.lists(patterns(), max_size=5).map("\n".join)
+# Up to 2.4x git's wildmatch compares pointers of different buffers for a `**` that ends a segment but
+# does not begin it (`prev_p < text`), so its answer depends on where memory lies: no oracle there.
+UNDEFINED_IN_GIT = re.compile(r"[^/\n!]\*\*+(/|$)", re.MULTILINE)
+ignore_texts = (
+    st.lists(patterns(), max_size=5).map("\n".join).filter(lambda text: not UNDEFINED_IN_GIT.search(text))
+)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
