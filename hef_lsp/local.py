@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,8 @@ from hef_lsp.models_loading import Progress, load_models
 from hef_lsp.places import index_directory
 from hef_lsp.request import CompletionRequest
 from hef_lsp.scheduling import InferenceLane, LanePriority
-from hef_lsp.settings import Settings
+from hef_lsp.settings import ContextMode, Settings
 from hef_lsp.workspace import WorkspaceFolder
-from indexer.languages import language_of
 
 if TYPE_CHECKING:
     from model.bundle import ModelBundle
@@ -39,18 +38,15 @@ class LocalSession:
     engine: CompletionEngine
     models: ModelBundle
 
-    def request(self, file: Path, line: int, character: int, n_alternatives: int) -> CompletionRequest:
-        """An invoked request at a place of a file on disk; line and character count from 0 (UTF-16)."""
-        from hef_lsp.documents import PositionEncoding
-
-        text = file.read_text(encoding="utf-8", errors="replace")
-        language = language_of(file.name) or "plaintext"
-        document = DocumentSnapshot.of(file.resolve().as_uri(), 0, language, text)
+    def request(
+        self, file: Path, document: DocumentSnapshot, offset: int, n_alternatives: int
+    ) -> CompletionRequest:
+        """An invoked request at a place of a file on disk."""
         return CompletionRequest(
             document=document,
             path=relative_path(file, self.root),
             root=str(self.root),
-            offset=document.offset_at(line, character, PositionEncoding.UTF16),
+            offset=offset,
             invoked=True,
             n_alternatives=n_alternatives,
             selected=None,
@@ -63,6 +59,11 @@ def relative_path(file: Path, root: Path) -> str:
     return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else resolved.name
 
 
+def _reads_memories(settings: Settings, models: ModelBundle) -> bool:
+    mode = settings.context.mode
+    return mode is ContextMode.DENSE or (mode is ContextMode.AUTO and models.preferred_context == mode.DENSE)
+
+
 @contextmanager
 def local_session(
     root: Path,
@@ -70,12 +71,18 @@ def local_session(
     on_status: Callable[[Status], None] | None = None,
     on_progress: Progress | None = None,
     cache_dir: Path | None = None,
+    fuse_only_if_read: bool = False,
 ) -> Iterator[LocalSession]:
-    """Loads the models, opens the folder's index and starts following it; closes both at the end."""
+    """Loads the models, opens the folder's index and starts following it; closes both at the end.
+
+    With `fuse_only_if_read` no memory is made that the context mode would not use.
+    """
     resolved = root.resolve()
     lane = InferenceLane()
     try:
         models = lane.run(LanePriority.KEYSTROKE, lambda: load_models(settings.model, on_progress))
+        if fuse_only_if_read and not _reads_memories(settings, models):
+            settings = replace(settings, index=replace(settings.index, fuse=False))
         folder = WorkspaceFolder(resolved, settings, cache_dir or index_directory(), lane, on_status)
         try:
             folder.attach_models(models)

@@ -22,7 +22,7 @@ from model.hub import ModelHub
 from model.layers import Backbone
 from model.loading import LoadedModel, load_language_model
 from model.projector import ProjectorConfig
-from model.protocols import Embedder, Fuser, Generator, Projector
+from model.protocols import Embedder, Fuser, Generator, NeverCancelled, Projector, Prompt, StopRule
 from model.tokenization import HfTokenizer
 
 log = logging.getLogger(__name__)
@@ -68,8 +68,10 @@ def load_bundle(
     fuser, projector, context = _dense_side(checkpoint, loaded, short_name, notes)
     for note in notes:
         log.warning("%s", note)
+    generator = HfGenerator(loaded)
+    _warm_up(generator)
     return ModelBundle(
-        generator=HfGenerator(loaded),
+        generator=generator,
         embedder=key_model,
         fuser=fuser,
         projector=projector,
@@ -78,6 +80,12 @@ def load_bundle(
         preferred_context=context,
         notes=tuple(notes),
     )
+
+
+def _warm_up(generator: HfGenerator) -> None:
+    """Weights are mapped, not read, and kernels chosen at first use: seconds, paid here and not at a key."""
+    ids = generator.tokenizer.encode(_PROBE)
+    generator.generate(Prompt(tuple(ids)), StopRule(max_tokens=1), NeverCancelled())
 
 
 def tokenizer_id(tokenizer: HfTokenizer) -> str:

@@ -12,7 +12,11 @@ import typer
 from hef_lsp.commands.console import err, fail, named_errors, out
 from hef_lsp.commands.indexing import CacheDir
 from hef_lsp.commands.views import print_explanation
+from hef_lsp.documents import DocumentSnapshot, PositionEncoding
 from hef_lsp.settings import CompletionSettings, ContextMode, ContextSettings, ModelSettings, Settings
+from indexer.languages import language_of
+
+MOST_BYTES = 8 << 20
 
 File = Annotated[Path, typer.Argument(help="The file to complete in.")]
 Line = Annotated[int, typer.Option("--line", "-l", min=0, help="Line, counted from 0 as in LSP.")]
@@ -79,8 +83,8 @@ def _answer(
     n_alternatives: int,
     cache_dir: Path | None,
 ) -> dict[str, Any]:
-    if not file.is_file():
-        raise fail(f"{file} is not a file; give the file to complete in")
+    document = read_document(file)
+    offset = checked_offset(document, line, character)
     root = (workspace or repository_of(file)).resolve()
     settings = Settings(
         model=ModelSettings(name=model),
@@ -90,9 +94,12 @@ def _answer(
     from hef_lsp.local import local_session
     from hef_lsp.scheduling import CancellationToken, LanePriority
 
-    with named_errors(), local_session(root, settings, cache_dir=cache_dir) as session:
+    with (
+        named_errors(),
+        local_session(root, settings, cache_dir=cache_dir, fuse_only_if_read=True) as session,
+    ):
         session.folder.wait_idle(None)
-        request = session.request(file, line, character, n_alternatives)
+        request = session.request(file, document, offset, n_alternatives)
         suggestions = session.lane.run(
             LanePriority.KEYSTROKE, lambda: session.engine.complete(request, CancellationToken())
         )
@@ -101,6 +108,32 @@ def _answer(
         "suggestions": [suggestion.text for suggestion in suggestions],
         "explanation": dataclasses.asdict(explanation) if explanation else None,
     }
+
+
+def read_document(file: Path) -> DocumentSnapshot:
+    """The file as a document; one that is none, is huge or holds no text ends the command."""
+    if not file.is_file():
+        raise fail(f"{file} is not a file; give the file to complete in")
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            raise fail(f"{file} is larger than {MOST_BYTES >> 20} MiB; give a smaller file")
+        data = file.read_bytes()
+    except OSError as error:
+        raise fail(f"{file} cannot be read: {error.strerror}; allow reading it") from error
+    if b"\0" in data:
+        raise fail(f"{file} holds no text; give a source file")
+    text = data.decode("utf-8", "replace")
+    return DocumentSnapshot.of(file.resolve().as_uri(), 0, language_of(file.name) or "plaintext", text)
+
+
+def checked_offset(document: DocumentSnapshot, line: int, character: int) -> int:
+    """The offset of a place; one outside the document ends the command."""
+    if line >= document.n_lines:
+        raise fail(f"line {line} is outside the file, which has {document.n_lines} lines; they count from 0")
+    units = len(document.line_text(line).encode("utf-16-le")) // 2
+    if character > units:
+        raise fail(f"character {character} is outside line {line}, which has {units}; they count from 0")
+    return document.offset_at(line, character, PositionEncoding.UTF16)
 
 
 def repository_of(file: Path) -> Path:

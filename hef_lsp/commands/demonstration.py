@@ -86,7 +86,7 @@ class _Demo:
             await self._first_index(editor, started)
             await self._edit(editor)
             await self._completions(editor)
-            self._step("5. The server shuts down")
+            self._step("The server shut down")
 
     async def _first_index(self, editor: Any, started: float) -> None:
         self._step("2. It reads the repository")
@@ -117,11 +117,27 @@ class _Demo:
 
     async def _completions(self, editor: Any) -> None:
         self._step("4. Three completions")
+        asked = places(self._root, N_COMPLETIONS)
         explanation = None
-        for place in places(self._root, N_COMPLETIONS):
+        for place in asked:
             explanation = await self._complete_at(editor, place) or explanation
         if explanation:
             self._step("Why the last one: hef.explain")
+            self._console.print(explanation_view(explanation))
+        if asked and explanation and explanation["mode"] != "dense":
+            await self._dense(editor, asked[-1])
+
+    async def _dense(self, editor: Any, place: Place) -> None:
+        self._step("5. The same place through pseudo-tokens")
+        status = await editor.command("hef.status")
+        for note in status.get("notes", ()):
+            self._console.print(str(note), style="yellow", markup=False)
+        self._say(
+            "(the fuser and projector that come with the package are not trained yet: this shows the path)"
+        )
+        await editor.command("hef.setContext", "dense")
+        explanation = await self._complete_at(editor, place)
+        if explanation:
             self._console.print(explanation_view(explanation))
 
     async def _complete_at(self, editor: Any, place: Place) -> Any:
@@ -129,9 +145,9 @@ class _Demo:
         text[place.line :] = [place.typed]
         uri = editor.open(place.path, "\n".join(text))
         started = time.perf_counter()
-        suggestions = await editor.inline_complete(uri, place.line, len(place.typed))
+        suggestions = await editor.inline_complete(uri, place.line, len(place.typed), invoked=False)
         elapsed_ms = (time.perf_counter() - started) * 1000
-        explanation = await editor.command("hef.explain")
+        explanation = await editor.command("hef.explain", uri)
         self._say("")
         self._say(f"[dim]{place.path.relative_to(self._root)}:{place.line + 1}[/]")
         suggested = suggestions[0] if suggestions else ""

@@ -32,11 +32,12 @@ def shown(value: object) -> str:
 
 
 def timings_line(explanation: Explained | None) -> str:
-    """Stage timings on one line, those of half a millisecond and more."""
+    """Stage timings on one line, those of a millisecond and more."""
     if not explanation:
         return "no timings"
     timings = explanation["timings"]
-    return ", ".join(f"{name.removesuffix('_ms')} {ms:.0f} ms" for name, ms in timings.items() if ms >= 0.5)
+    stages = {name.removesuffix("_ms"): ms for name, ms in timings.items() if ms >= 1 and name != "total_ms"}
+    return ", ".join(f"{name} {ms:.0f} ms" for name, ms in stages.items()) or "under 1 ms"
 
 
 def explanation_view(explanation: Explained) -> RenderableType:

@@ -57,6 +57,30 @@ def test_complete_in_a_missing_file_is_said(tmp_path: Path) -> None:
     assert "is not a file" in " ".join(result.output.split())
 
 
+def refused(file: Path, line: int, character: int) -> str:
+    place = [str(file), "--line", str(line), "--character", str(character)]
+    result = runner.invoke(app, ["complete", *place])
+    assert result.exit_code == 1
+    return " ".join(result.output.split())
+
+
+def test_a_place_outside_the_file_is_said_before_a_model_is_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_text("x = '\U0001f600'\ny = 2")
+    assert "line 2 is outside the file, which has 2 lines" in refused(file, 2, 0)
+    assert "character 9 is outside line 0, which has 8" in refused(file, 0, 9)
+
+
+def test_a_binary_a_huge_and_an_unreadable_file_are_said(tmp_path: Path) -> None:
+    binary, huge = tmp_path / "a.bin", tmp_path / "huge.py"
+    binary.write_bytes(b"\0\1\2")
+    with huge.open("wb") as file:
+        file.truncate(100 << 20)
+    assert "holds no text" in refused(binary, 0, 0)
+    assert "is larger than 8 MiB" in refused(huge, 0, 0)
+    assert "is not a file" in refused(tmp_path, 0, 0)
+
+
 def test_negative_line_is_refused(tmp_path: Path) -> None:
     result = runner.invoke(app, ["complete", str(tmp_path), "--line", "-1", "--character", "0"])
     assert result.exit_code == 2

@@ -1,0 +1,97 @@
+"""The whole main job with the embedded model: index, follow an edit, complete, explain, over real LSP."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from hef_lsp.cli import app
+from hef_lsp.lsp_client import EditorClient, editor_client
+
+pytestmark = pytest.mark.real_model
+LEDGER = """class Ledger:
+    def post_entry(self, account, amount):
+        self.entries.append((account, amount))
+"""
+REPORT = """from ledger import Ledger
+
+
+def monthly(ledger: Ledger) -> None:
+    for account in ledger.accounts:
+"""
+OPTIONS: dict[str, Any] = {
+    "model": {"name": "smollm2-135m", "offline": True},
+    "completion": {"deadlineMs": 60_000},
+}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, embedded_model_path: Path) -> Path:
+    root = tmp_path / "work"
+    (root / "pkg").mkdir(parents=True)
+    (root / "ledger.py").write_text(LEDGER)
+    (root / "pkg" / "report.py").write_text(REPORT)
+    return root
+
+
+async def completed(editor: EditorClient, root: Path) -> tuple[list[str], dict[str, Any]]:
+    text = REPORT + "        ledger.post_"
+    uri = editor.open(root / "pkg" / "report.py", text)
+    suggestions = await editor.inline_complete(
+        uri, text.count("\n"), len("        ledger.post_"), invoked=False
+    )
+    explanation = await editor.command("hef.explain", uri)
+    editor.close(uri)
+    return suggestions, explanation
+
+
+async def test_the_server_indexes_follows_an_edit_completes_and_explains(
+    workspace: Path, tmp_path: Path
+) -> None:
+    async with editor_client(workspace, OPTIONS, cache_dir=tmp_path / "cache") as editor:
+        before = (await editor.wait_until_settled())["index"]
+        assert (before["files"], before["pending"]) == (2, 0)
+        assert before["encoded"] == before["chunks"] == before["embedded"]
+        assert before["fused"] == before["nodes"] - before["chunks"]
+
+        suggestions, explanation = await completed(editor, workspace)
+        assert suggestions[0].startswith("entry("), suggestions
+        assert explanation["mode"] == "text"
+        assert any(hit["path"] == "ledger.py" and hit["used"] for hit in explanation["hits"])
+
+        await editor.command("hef.setContext", "dense")
+        _, explanation = await completed(editor, workspace)
+        assert explanation["mode"] == "dense"
+        assert 0 < explanation["n_pseudo_tokens"] <= 48
+
+        await editor.command("hef.setContext", "none")
+        _, explanation = await completed(editor, workspace)
+        assert (explanation["mode"], explanation["n_pseudo_tokens"], explanation["hits"]) == ("none", 0, [])
+
+        (workspace / "ledger.py").write_text(
+            LEDGER + "\n\ndef close_books(ledger):\n    return ledger.entries\n"
+        )
+        after = before
+        while after["generation"] <= before["generation"] or after["pending"]:
+            after = (await editor.wait_until_settled())["index"]
+        assert 1 <= after["encoded"] - before["encoded"] <= 2
+        assert after["fused"] - before["fused"] == 2  # the file and the repository, not the folder beside
+
+
+def test_index_status_complete_and_explain_from_the_command_line(workspace: Path, tmp_path: Path) -> None:
+    run, cache = CliRunner(), ["--cache-dir", str(tmp_path / "cache")]
+    indexed = json.loads(run.invoke(app, ["index", str(workspace), *cache, "--json"]).stdout)
+    assert (indexed["state"], indexed["files"], indexed["pending"]) == ("ready", 2, 0)
+    status = json.loads(run.invoke(app, ["status", str(workspace), *cache, "--json"]).stdout)
+    assert {name: status[name] for name in ("chunks", "nodes", "encoded", "fused", "generation")} == {
+        name: indexed[name] for name in ("chunks", "nodes", "encoded", "fused", "generation")
+    }
+    place = [str(workspace / "ledger.py"), "--line", "2", "--character", "20", "-w", str(workspace), *cache]
+    answer = json.loads(run.invoke(app, ["complete", *place, "--json"]).stdout)
+    assert answer["explanation"]["path"] == "ledger.py"
+    again = json.loads(run.invoke(app, ["explain", *place, "--json"]).stdout)
+    assert again["explanation"]["timings"]["total_ms"] > 0
