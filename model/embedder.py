@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from model.errors import ModelNotFound
 from model.protocols import Embedder, FloatArray
+from model.unit_rows import unit_rows
 
 if TYPE_CHECKING:
     from model.hub import ModelHub
@@ -86,13 +87,6 @@ class StaticEmbedder:
                 unique, counts = np.unique(np.asarray(ids), return_counts=True)
                 key[:] = np.sqrt(counts).astype(np.float32) @ self._rows[unique].astype(np.float32)
         return unit_rows(keys)
-
-
-def unit_rows(rows: FloatArray) -> FloatArray:
-    """`rows` at length one; zero rows stay zero."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: FloatArray = (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-    return unit
 
 
 def static_rows(matrix: Rows, dimension: int) -> NDArray[np.float16]:

@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
-from model.embedder import unit_rows
 from model.errors import ModelCorrupt, ModelUnavailable
 from model.protocols import FloatArray
+from model.unit_rows import unit_rows
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,12 @@ import torch
 from tiny_models import load_tiny_model
 
 from model import embedder as embedder_module
-from model.embedder import StaticEmbedder, make_embedder, sif_weights, static_rows, unit_rows
+from model.embedder import StaticEmbedder, make_embedder, sif_weights, static_rows
 from model.errors import ModelNotFound, ModelUnavailable
 from model.hub import ModelHub
 from model.loading import LoadedModel
 from model.protocols import Embedder, FloatArray
+from model.unit_rows import unit_rows
 
 V, H = 900, 96
 TEXTS = ["def add(first, second)", "return first + second", "import os", "x", "", "names " * 40]
