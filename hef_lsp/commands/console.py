@@ -30,7 +30,7 @@ def err() -> Console:
 
 def fail(message: str) -> typer.Exit:
     """Say what is wrong and what to do; raise what this returns."""
-    err().print(f"hef-lsp: {message}", markup=False)
+    err().print(f"hef-lsp: {message}", markup=False, soft_wrap=True)
     return typer.Exit(code=1)
 
 

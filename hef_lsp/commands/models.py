@@ -105,7 +105,7 @@ def _on_disk(hub: ModelHub, name: str) -> bool:
         try:
             hub.path(name)  # what was ours and damaged is gone now; the user's own file raises again
         except ModelUnavailable:
-            err().print(str(damage), markup=False)
+            err().print(str(damage), markup=False, soft_wrap=True)
             return False
     return True
 

@@ -1,6 +1,6 @@
 """The real server over stdio with `tests/fakes.py`'s models, for the end-to-end tests.
 
-Run: python -I stub_server.py --cache-dir DIR [--script TEXT] [--delay SECONDS] [--load-delay S] [--fail]
+Run: python -I stub_server.py [--cache-dir DIR] [--script TEXT] [--delay SECONDS] [--load-delay S] [--fail]
 The command `stub.tokens` (of this stub alone) tells how often the generator was called and what it said.
 """
 
@@ -10,6 +10,7 @@ import argparse
 import importlib.util
 import logging
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import ModuleType
@@ -65,7 +66,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tcp", type=int)
     parser.add_argument("--fail", action="store_true")
     parser.add_argument("--log-level", default="warning")
-    parser.add_argument("--cache-dir", type=Path, required=True)
+    parser.add_argument("--cache-dir", type=Path, default=Path(tempfile.mkdtemp(prefix="hef-lsp-stub-")))
     return parser.parse_args()
 
 
