@@ -93,12 +93,13 @@ NO_CONTEXT = Context(ContextMode.NONE)
 
 @dataclass(frozen=True)
 class _Place:
-    """While this is equal, a retrieval is taken over: one line, one generation, the same lines above."""
+    """While this is equal, a retrieval is taken over, as long as what it found still stands: one line, the
+    same lines above. What one types makes new generations all the time, and a new prompt for each would
+    cost a whole prefill."""
 
     root: str | None
     line: int
     above: str
-    generation: int
     n_hits: int
 
 
@@ -209,9 +210,14 @@ class ContextBuilder:
         An invoked request always searches: who asks wants what is known now, and waits for it.
         """
         key = (request.document.uri, ancestors)
-        place = _Place(request.root, request.line, text_above(request), view.generation, settings.hits)
+        place = _Place(request.root, request.line, text_above(request), settings.hits)
         remembered = self._retrieved.get(key)
-        if remembered is not None and remembered[0] == place and not request.invoked:
+        if (
+            remembered is not None
+            and not request.invoked
+            and remembered[0] == place
+            and still_current(view, _sources(remembered[1]))
+        ):
             return remembered[1]
         excluded = excluded_lines(request, settings, reads_suffix=self._models.generator.fim is not None)
         around = request.prefix[-QUERY_WINDOW:], request.suffix[:QUERY_WINDOW]

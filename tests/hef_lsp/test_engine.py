@@ -323,12 +323,21 @@ def test_the_context_stays_while_one_types_in_a_line() -> None:
     assert made.generator.calls[-1].generation.n_reused > 0
 
 
-def test_another_line_generation_or_an_invoked_request_searches_anew() -> None:
+def test_a_new_generation_that_still_holds_the_context_searches_not_again() -> None:
+    view = view_of_all()
+    made = rig(["zzz"], view, ContextMode.TEXT)
+    made.engine.complete(request_at("import os\na║\n"), GO)
+    view.generation += 1
+    made.engine.complete(request_at("import os\nab║\n"), GO)
+    assert len(made.retriever.queries) == 1
+
+
+def test_another_line_lost_context_or_an_invoked_request_searches_anew() -> None:
     view = view_of_all()
     made = rig(["zzz"], view, ContextMode.TEXT)
     made.engine.complete(request_at("import os\na║\n"), GO)
     made.engine.complete(request_at("import os\na\nb║\n"), GO)
-    view.generation += 1
+    view.hits = view.hits[1:]
     made.engine.complete(request_at("import os\na\nbc║\n"), GO)
     made.engine.complete(request_at("import os\na\nbc║\n", invoked=True), GO)
     made.engine.complete(request_at("import re\na\nbcd║\n"), GO)
