@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hef_lsp.commands.console import err, fail, named_errors, out
+from hef_lsp.commands.console import err, fail, named_errors, out, say_fetching
 from hef_lsp.commands.indexing import CacheDir
 from hef_lsp.commands.views import print_explanation
 from hef_lsp.documents import DocumentSnapshot, PositionEncoding
@@ -96,7 +96,7 @@ def _answer(
 
     with (
         named_errors(),
-        local_session(root, settings, cache_dir=cache_dir, fuse_only_if_read=True) as session,
+        local_session(root, settings, None, say_fetching(), cache_dir, fuse_only_if_read=True) as session,
     ):
         session.folder.wait_idle(None)
         request = session.request(file, document, offset, n_alternatives)

@@ -6,7 +6,7 @@ Owns the two consoles and the way a named error ends a command.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -46,6 +46,18 @@ def named_errors() -> Iterator[None]:
 def quiet_logging(level: int = logging.WARNING) -> None:
     """Log to stderr, from `level` on; called by commands only, never on import."""
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def say_fetching() -> Callable[[str, int, int], None]:
+    """A listener to downloads that says each one once, with its size, before a minute of silence."""
+    said: set[str] = set()
+
+    def listen(label: str, done_bytes: int, total_bytes: int) -> None:
+        if label not in said:
+            said.add(label)
+            err().print(f"{label}: fetching {total_bytes / 1e6:.0f} MB, once", markup=False, soft_wrap=True)
+
+    return listen
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar
+from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar, say_fetching
 from hef_lsp.commands.views import figures_view
 from hef_lsp.settings import IndexSettings, ModelSettings, Settings
 
@@ -37,7 +37,7 @@ def index(
 
     with named_errors(), progress_bar() as bar:
         follow = _StatusBar(bar)
-        with local_session(root, settings, follow.show, cache_dir=cache_dir) as session:
+        with local_session(root, settings, follow.show, say_fetching(), cache_dir) as session:
             session.folder.wait_idle(None)
             report = session.folder.status()
     print_status(report, as_json)
