@@ -48,22 +48,25 @@ class Place(Protocol):
 
 
 class FusingBacklog:
-    """Invariant: `waiting` holds exactly the digests of present nodes that have no memory."""
+    """Invariant: chunks and parents together hold exactly the digests of present nodes without a memory."""
 
     def __init__(self, store: IndexStore, fuser: Fuser, compute: Compute, place: Place) -> None:
         self._store, self._fuser, self._compute, self._place = store, fuser, compute, place
-        self._waiting: dict[str, None] = {}
+        self._chunks: dict[str, None] = {}
+        self._parents: dict[str, None] = {}
         self._batch_size = FIRST_BATCH
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._chunks) + len(self._parents)
 
     def follow(self, came: Sequence[Node]) -> None:
         """Takes up the nodes that came, and forgets the digests that are nowhere any more."""
-        digests = list(dict.fromkeys(node.digest for node in came if node.n_chunks))
-        known = self._store.with_vectors(digests, self._fuser.model_id)
-        self._waiting = {digest: None for digest in self._waiting if self._place.is_present(digest)}
-        self._waiting.update((digest, None) for digest in digests if digest not in known)
+        kinds = {node.digest: node.kind for node in came if node.n_chunks}
+        known = self._store.with_vectors(list(kinds), self._fuser.model_id)
+        self._chunks = {digest: None for digest in self._chunks if self._place.is_present(digest)}
+        self._parents = {digest: None for digest in self._parents if self._place.is_present(digest)}
+        for digest in (digest for digest in kinds if digest not in known):
+            (self._chunks if kinds[digest] is NodeKind.CHUNK else self._parents)[digest] = None
 
     def work(self, max_batches: int | None, first: Sequence[str], cancel: CancelSignal) -> tuple[int, int]:
         """Encodes and fuses up to `max_batches` batches; returns how many chunks and how many parents."""
@@ -78,13 +81,14 @@ class FusingBacklog:
         return n_encoded, n_fused
 
     def _batches(self, first: Sequence[str]) -> Iterator[list[Node]]:
-        nodes = [self._place.node_of(digest) for digest in self._waiting]
-        nearness = _nearness(first)
-        chunks = [node for node in nodes if node.kind is NodeKind.CHUNK]
-        yield from self._in_batches(sorted(chunks, key=lambda node: nearness(node.path)))
-        parents = [node for node in nodes if node.kind is not NodeKind.CHUNK]
+        chunks = list(self._chunks)
+        if first:
+            nearness = _nearness(first)
+            chunks.sort(key=lambda digest: nearness(self._place.node_of(digest).path))
+        yield from self._in_batches(chunks)
+        parents = [self._place.node_of(digest) for digest in self._parents]
         for height in sorted({node.height for node in parents}):
-            yield from self._in_batches([node for node in parents if node.height == height])
+            yield from self._in_batches([node.digest for node in parents if node.height == height])
 
     def _encode(self, batch: Sequence[Node]) -> int:
         digests = [node.digest for node in batch]
@@ -114,12 +118,12 @@ class FusingBacklog:
             mask[row, : len(family)] = True
         return children, mask
 
-    def _in_batches(self, nodes: Sequence[Node]) -> Iterator[list[Node]]:
+    def _in_batches(self, digests: Sequence[str]) -> Iterator[list[Node]]:
         start = 0
-        while start < len(nodes):
-            batch = list(nodes[start : start + self._batch_size])
-            start += len(batch)
-            yield batch
+        while start < len(digests):
+            part = digests[start : start + self._batch_size]
+            start += len(part)
+            yield [self._place.node_of(digest) for digest in part]
 
     def _timed(self, job: Callable[[], FloatArray]) -> FloatArray:
         """Runs in the lane, and fits the next batch to the time that this one took there."""
@@ -134,7 +138,8 @@ class FusingBacklog:
             self._store.put_vectors(self._fuser.model_id, digests, memories)
             self._store.count(counter, len(digests))
         for digest in digests:
-            del self._waiting[digest]
+            self._chunks.pop(digest, None)
+            self._parents.pop(digest, None)
 
 
 def _nearness(first: Sequence[str]) -> Callable[[str], int]:

@@ -13,6 +13,7 @@ from hef_lsp import __version__
 from hef_lsp.cli import app
 from hef_lsp.commands import diagnosis
 from hef_lsp.commands.completing import repository_of
+from hef_lsp.commands.console import say_fetching
 from hef_lsp.commands.demonstration import places
 from hef_lsp.commands.views import explanation_view, shown, timings_line
 
@@ -149,3 +150,10 @@ def test_small_views() -> None:
     assert timings_line(None) == "no timings"
     assert shown({"a": 12345}) == "a 12,345"
     assert shown(True) == "True"
+
+
+def test_a_download_is_said_once_with_its_size(capsys: pytest.CaptureFixture[str]) -> None:
+    listen = say_fetching()
+    for done in (0, 40_000_000, 93_000_000):
+        listen("smollm2-135m", done, 93_000_000)
+    assert capsys.readouterr().err == "smollm2-135m: fetching 93 MB, once\n"
