@@ -20,7 +20,7 @@ from model.errors import ModelError
 def out() -> Console:
     """The console of results; wide enough not to fold when it is no terminal."""
     console = Console(highlight=False, soft_wrap=False)
-    return console if console.is_terminal else Console(highlight=False, width=120)
+    return console if console.is_terminal else Console(highlight=False, width=160)
 
 
 def err() -> Console:
