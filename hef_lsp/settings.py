@@ -104,13 +104,15 @@ def settings_from_options(options: object, base: Settings | None = None) -> tupl
     base = base or Settings()
     if options is None:
         return base, []
-    if isinstance(options, Mapping) and isinstance(options.get("hef"), Mapping):
+    if isinstance(options, Mapping) and isinstance(options.get("hef"), Mapping | list):
         options = options["hef"]
     problems: list[str] = []
     return _merge(base, options, "hef", problems), problems
 
 
 def _merge(base: Any, options: object, where: str, problems: list[str]) -> Any:
+    if options == []:  # Lua has one empty table, which its editors send as a list
+        return base
     if not isinstance(options, Mapping):
         problems.append(f"{where}: expected an object, got {type(options).__name__}; defaults are kept")
         return base

@@ -19,6 +19,11 @@ def test_nothing_given_is_the_default() -> None:
     assert settings_from_options({}) == (Settings(), [])
 
 
+def test_an_empty_lua_table_is_nothing_and_no_complaint() -> None:
+    for options in ([], {"hef": []}, {"completion": []}):
+        assert settings_from_options(options) == (Settings(), [])
+
+
 def test_names_in_both_cases_and_with_or_without_the_section() -> None:
     inner = {"completion": {"debounceMs": 10, "max_tokens": 5}, "context": {"mode": "dense"}}
     for options in (inner, {"hef": inner}):
