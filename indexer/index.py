@@ -6,7 +6,6 @@ is `indexer.updater`; what a reader sees is `indexer.view`.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,8 @@ class IndexStatus:
     """What the index holds and what it has cost since it was made.
 
     `embedded`: chunks through the embedder; `encoded`: chunks through the fuser; `fused`: parents
-    through the fuser; `pending`: nodes that still wait for the fuser. Bytes.
+    through the fuser; `pending`: nodes that still wait for the fuser; `rejected`: reason -> how many
+    entries are not read for it. Sizes in bytes.
     """
 
     generation: int
@@ -142,7 +142,7 @@ class Index:
             bytes_in_memory=keys.n_bytes,
             store="hnsw" if isinstance(keys, HnswVectorStore) else "exact",
             read_only=store.read_only,
-            rejected=dict(Counter(tuple(self.updater.rejected.values()))),
+            rejected=self.updater.rejections(),
             index_notes=(*store.notes, *self._state.notes),
             last=self.updater.last,
         )

@@ -87,6 +87,18 @@ class ScanCounts:
     links: int = 0
     too_large: int = 0
 
+    def passed_over(self) -> dict[str, int]:
+        """Reason -> how many entries were not read for it, those that occurred."""
+        reasons = {
+            "beyond the limit of files": self.left_out,
+            "not readable": self.unreadable,
+            "name is not UTF-8": self.bad_names,
+            "no regular file": self.special,
+            "symbolic link": self.links,
+            "too large": self.too_large,
+        }
+        return {reason: n for reason, n in reasons.items() if n}
+
 
 class SourceTree:
     """One workspace folder. Any thread may read; `scan` is for one thread at a time."""

@@ -7,6 +7,7 @@ steps, fuse. One thread calls it. Applying a change twice equals applying it onc
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -88,7 +89,7 @@ class IndexUpdater:
         self._store, self._state, self._tree = store, state, tree
         self._embedder, self._count_tokens, self._compute = embedder, count_tokens, compute
         self._backlog, self._publish = backlog, publish
-        self.rejected: dict[str, str] = {}
+        self._rejected: dict[str, str] = {}
         self.last: UpdateReport | None = None
 
     @property
@@ -139,11 +140,15 @@ class IndexUpdater:
                 self._cut(batch, source)
         return batch
 
+    def rejections(self) -> dict[str, int]:
+        """Reason -> how many files and other entries are not read for it. Any thread."""
+        return dict(Counter(tuple(self._rejected.values())) + Counter(self._tree.counts.passed_over()))
+
     def _note_rejection(self, path: str, source: SourceFile | Rejected | None) -> None:
         if isinstance(source, Rejected):
-            self.rejected[path] = source.reason
+            self._rejected[path] = source.reason
         else:
-            self.rejected.pop(path, None)
+            self._rejected.pop(path, None)
 
     def _cut(self, batch: _Batch, source: SourceFile) -> None:
         chunks = chunk_source(source.path, source.language, source.text, self._count_tokens)

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar, say_fetching
+from hef_lsp.commands.console import fail, named_errors, out, progress_bar, say_fetching
 from hef_lsp.commands.views import figures_view
 from hef_lsp.settings import IndexSettings, ModelSettings, Settings
 
@@ -89,7 +89,6 @@ def print_status(report: dict[str, Any], as_json: bool, console: Console | None 
     if as_json:
         typer.echo(json.dumps(report, indent=2, sort_keys=True, default=str))
         return
-    shown = {name: value for name, value in report.items() if value not in (None, "", {}, [], ())}
+    hidden = {"done", "total", "last"}  # progress is over, and the last step alone says little
+    shown = {name: v for name, v in report.items() if name not in hidden and v not in (None, "", {}, [], ())}
     (console or out()).print(figures_view(shown))
-    for note in report.get("notes", ()):
-        err().print(note, markup=False)

@@ -25,7 +25,9 @@ def figures_view(figures: dict[str, Any]) -> Table:
 
 
 def shown(value: object) -> str:
-    """Thousands with commas, mappings as a list of pairs."""
+    """Thousands with commas, mappings as a list of pairs, lists as sentences."""
+    if isinstance(value, list | tuple):
+        return "; ".join(map(shown, value))
     if isinstance(value, dict):
         return ", ".join(f"{key} {shown(item)}" for key, item in value.items())
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -264,6 +264,16 @@ def test_rejected_files_are_counted_by_reason_and_dropped(rig: Rig) -> None:
     assert (rig.index.status().files, rig.index.status().rejected) == (1, {})
 
 
+def test_what_the_walk_passes_over_is_counted_by_reason(rig: Rig) -> None:
+    rig.write("a.py", "x = 1\n")
+    with (rig.root / "huge.py").open("wb") as file:
+        file.truncate(100 << 20)
+    (rig.root / "loop").symlink_to(rig.root)
+    (rig.root / "b.py").write_bytes(b"\0\1")
+    rig.settle()
+    assert rig.index.status().rejected == {"binary": 1, "symbolic link": 1, "too large": 1}
+
+
 def test_the_memory_limit_drops_ancestors_from_the_search_and_says_so(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "work", tmp_path / "cache")
     rig.index.close()
