@@ -70,54 +70,68 @@ def test_positions_past_the_end_are_clamped(start: Start, root: Path) -> None:
     assert item["range"]["start"] == position(1, 4)
 
 
+SLOW = ("--delay", "0.05", "--script", "one two three four five six " * 20)
+"""A line of 64 tokens, the most of a suggestion: over three seconds, on any machine."""
+N_SLOW_TOKENS = 64
+
+
+def n_tokens(wire: Wire) -> int:
+    return int(wire.command("stub.tokens")["tokens"])
+
+
+def wait_for_tokens(wire: Wire) -> None:
+    """Until the generator speaks, so that what follows comes in the middle."""
+    while not n_tokens(wire):
+        time.sleep(0.01)
+
+
 def test_cancel_reaches_the_worker(start: Start, root: Path) -> None:
-    """-32800 at once, and the generator says no token after the one under way."""
-    wire = ready(start, root, "--delay", "0.03", "--script", "one two three four five six " * 20)
+    """-32800, and the generator says no token after the one under way."""
+    wire = ready(start, root, *SLOW)
     uri = wire.open((root / "a.py").as_uri(), "x = ")
     running = wire.begin_inline(uri, 0, 4)
-    time.sleep(0.3)
-    began = time.monotonic()
+    wait_for_tokens(wire)
     wire.notify("$/cancelRequest", {"id": running})
     with pytest.raises(RpcError) as caught:
         wire.result(running)
     assert caught.value.code == -32800
-    assert time.monotonic() - began < 0.25
     time.sleep(0.15)
     after = wire.command("stub.tokens")
-    assert 0 < after["tokens"] < 30
+    assert 0 < after["tokens"] < N_SLOW_TOKENS
     assert after["after_cancel"] <= 1
     time.sleep(0.15)
-    assert wire.command("stub.tokens")["tokens"] == after["tokens"], "tokens were computed after the cancel"
+    assert n_tokens(wire) == after["tokens"], "tokens were computed after the cancel"
     wire.notify("$/cancelRequest", {"id": running})  # too late, and no news
     assert wire.answers[running] == 1
 
 
 def test_an_edit_stops_the_generation_and_answers_empty(start: Start, root: Path) -> None:
-    wire = ready(start, root, "--delay", "0.03", "--script", "one two three four five six " * 20)
+    wire = ready(start, root, *SLOW)
     uri = wire.open((root / "a.py").as_uri(), "x = ")
     running = wire.begin_inline(uri, 0, 4)
-    time.sleep(0.3)
+    wait_for_tokens(wire)
     wire.change(uri, (0, 4), (0, 4), "q")
-    assert wire.result(running, timeout=0.5) == {"items": []}
+    assert wire.result(running) == {"items": []}
     time.sleep(0.15)
-    n_tokens = wire.command("stub.tokens")["tokens"]
+    n_then = n_tokens(wire)
+    assert n_then < N_SLOW_TOKENS
     time.sleep(0.15)
-    assert wire.command("stub.tokens")["tokens"] == n_tokens
+    assert n_tokens(wire) == n_then
 
 
 def test_a_newer_request_answers_the_older_at_once(start: Start, root: Path) -> None:
-    wire = ready(start, root, options={"completion": {"debounceMs": 400}})
+    wire = ready(start, root, options={"completion": {"debounceMs": 2000}})
     uri = wire.open((root / "a.py").as_uri(), "x = ")
     began = time.monotonic()
     older = wire.begin_inline(uri, 0, 4, invoked=False)
     newer = wire.begin_inline(uri, 0, 4, invoked=False)
     assert wire.result(older) == {"items": []}
-    assert time.monotonic() - began < 0.35
+    assert not wire.answers[newer], "the older one waited for the newer"
     assert wire.result(newer)["items"]
-    assert time.monotonic() - began >= 0.4
+    assert time.monotonic() - began >= 2.0
     began = time.monotonic()
     assert wire.inline(uri, 0, 4, invoked=False)
-    assert time.monotonic() - began < 0.3, "a stored answer paid the debounce"
+    assert time.monotonic() - began < 2.0, "a stored answer paid the debounce"
 
 
 def test_list_and_ghost_text_do_not_supersede_each_other(start: Start, root: Path) -> None:

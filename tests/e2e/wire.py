@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 STUB = Path(__file__).with_name("stub_server.py")
-WAIT_S = 10.0
+WAIT_S = 40.0
 
 
 class RpcError(Exception):

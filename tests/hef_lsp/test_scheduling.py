@@ -15,7 +15,7 @@ import pytest
 from hef_lsp.scheduling import CancellationToken, InferenceLane, LaneClosed, LanePriority, LatestWins
 
 KEY, INDEX = LanePriority.KEYSTROKE, LanePriority.INDEX
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from hef_lsp.settings import IndexSettings, Settings
 from hef_lsp.workspace import WorkspaceFolder
 from indexer.source_files import FileChange
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 FUNCTION = "def {name}(value):\n    total = value + {number}\n    return [total, value, '{name}']\n\n\n"
 
 

