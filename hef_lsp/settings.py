@@ -35,7 +35,7 @@ class ModelSettings:
     device: str = _doc("auto", "`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.")
     threads: int = _doc(0, "CPU threads for the models; 0 means as many as there are physical cores.", 0, 256)
     embedder: str = _doc("static", "Retrieval keys: `static`, `minilm` or a sentence-transformers id.")
-    checkpoint: str = _doc("auto", "Fuser and projector: a checkpoint folder, or `auto`.")
+    checkpoint: str = _doc("auto", "Trained weights: a checkpoint folder, `auto`, or `none` for the plain generator.")
     offline: bool = _doc(False, "Never fetch a model; say what is missing instead.")
 
 

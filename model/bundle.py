@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from model.adapter import merge_adapter
 from model.checkpoint import Checkpoint, build_modules, load_checkpoint, seeded_checkpoint
 from model.embedder import MOST_UNASKED_BYTES, STATIC, make_embedder
 from model.errors import ModelError, ModelNotFound
@@ -27,7 +28,7 @@ from model.tokenization import HfTokenizer
 
 log = logging.getLogger(__name__)
 
-AUTO = "auto"
+AUTO, NO_CHECKPOINT = "auto", "none"
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 """Trained checkpoints that travel with the package, one folder for each generator's name."""
 _PROBE = "def total(items):\n    return sum(x.value for x in items)  # ½ é 漢 🎉\n\t" + "".join(
@@ -65,7 +66,7 @@ def load_bundle(
     notes: list[str] = []
     key_model = _embedder(embedder, loaded, hub, notes)
     short_name = local.spec.name if local.spec else ""
-    fuser, projector, context = _dense_side(checkpoint, loaded, short_name, notes)
+    loaded, fuser, projector, context = _trained_side(checkpoint, loaded, short_name, notes)
     for note in notes:
         log.warning("%s", note)
     generator = HfGenerator(loaded)
@@ -102,17 +103,30 @@ def _embedder(name: str, loaded: LoadedModel, hub: ModelHub, notes: list[str]) -
         return make_embedder(STATIC, loaded)
 
 
-def _dense_side(
+def _trained_side(
     name: str, loaded: LoadedModel, short_name: str, notes: list[str]
-) -> tuple[Fuser | None, Projector | None, str]:
+) -> tuple[LoadedModel, Fuser | None, Projector | None, str]:
+    """The generator with the checkpoint's adapter merged in, fuser, projector, preferred context."""
+    if name == NO_CHECKPOINT:
+        return loaded, None, None, "text"
     try:
         checkpoint = find_checkpoint(name, loaded, short_name)
+        loaded = adapted(loaded, checkpoint)
         backbone = Backbone.of(loaded.model, checkpoint.config.fuser.n_layers)
         fuser, projector = build_modules(checkpoint, backbone, loaded.tokenizer.encode_batch)
     except ModelError as error:
         notes.append(f"Dense context is off, text context works: {error}")
-        return None, None, "text"
-    return fuser, projector, "dense" if checkpoint.config.prefers_dense else "text"
+        return loaded, None, None, "text"
+    return loaded, fuser, projector, "dense" if checkpoint.config.prefers_dense else "text"
+
+
+def adapted(loaded: LoadedModel, checkpoint: Checkpoint) -> LoadedModel:
+    """The same model with the checkpoint's adapter merged in, under a name of its own."""
+    adapter = checkpoint.config.adapter
+    if adapter is None:
+        return loaded
+    merge_adapter(loaded.model, adapter, checkpoint.tensors)
+    return replace(loaded, model_id=f"{loaded.model_id}+{checkpoint.fuser_id}", fim=adapter.fim or loaded.fim)
 
 
 def find_checkpoint(name: str, loaded: LoadedModel, short_name: str = "") -> Checkpoint:

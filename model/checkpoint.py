@@ -23,6 +23,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from model.adapter import PREFIX, AdapterConfig
 from model.checkpoint_config import FORMAT_VERSION, CheckpointConfig, config_from_json
 from model.errors import CheckpointMismatch, ModelCorrupt, ModelNotFound
 from model.fuser import EncodeBatch, FuserConfig, HefFuser
@@ -58,7 +59,9 @@ class Checkpoint:
         digest = hashlib.sha256(
             json.dumps([FORMAT_VERSION, self.config.generator_id, dataclasses.asdict(sizes)]).encode()
         )
-        for name in sorted(name for name in self.tensors if name.startswith(f"{part}.")):
+        # The fuser reads through the generator's layers with its adapter merged in.
+        parts = (f"{part}.", PREFIX) if part == "fuser" else (f"{part}.",)
+        for name in sorted(name for name in self.tensors if name.startswith(parts)):
             tensor = self.tensors[name]
             digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
             digest.update(tensor.contiguous().numpy().tobytes())
@@ -73,19 +76,24 @@ def take_checkpoint(
     evaluation: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
     seed: int | None = None,
+    adapter: tuple[AdapterConfig, Mapping[str, Tensor]] | None = None,
 ) -> Checkpoint:
     """A copy of what both have learned; training them further leaves it as it is.
 
+    `adapter`: the generator's own, with its tensors by names such as ``layers.0.q_proj.down``.
+
     `seed` is for untrained values only. `evaluation` may say ``{"best_context": "dense"}``.
     """
+    sizes, changes = adapter or (None, {})
     config = CheckpointConfig(
-        generator_id, fuser.config, projector.config, seed, dict(provenance or {}), evaluation
+        generator_id, fuser.config, projector.config, seed, dict(provenance or {}), evaluation, sizes
     )
     tensors = {
         f"{part}.{name}": tensor.detach().cpu().clone()
         for part, module in (("fuser", fuser), ("projector", projector))
         for name, tensor in module.state_dict().items()
     }
+    tensors |= {f"{PREFIX}{name}": tensor.detach().cpu().clone() for name, tensor in changes.items()}
     return Checkpoint(config, tensors)
 
 
@@ -119,8 +127,9 @@ def build_modules(
         fuser = HefFuser(config.fuser, backbone, encode_batch, checkpoint.fuser_id)
         projector = HefProjector(config.projector, checkpoint.projector_id)
     modules = nn.ModuleDict({"fuser": fuser, "projector": projector})
-    _check_tensors(modules.state_dict(), checkpoint.tensors)
-    copies = {name: tensor.clone() for name, tensor in checkpoint.tensors.items()}
+    learned = {name: t for name, t in checkpoint.tensors.items() if not name.startswith(PREFIX)}
+    _check_tensors(modules.state_dict(), learned)
+    copies = {name: tensor.to(torch.float32, copy=True) for name, tensor in learned.items()}
     modules.load_state_dict(copies, strict=True, assign=True)
     modules.to(backbone.device)
     return fuser, projector
@@ -133,7 +142,7 @@ def _check_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) 
         parts += [f"holds the unknown {', '.join(surplus)}"] if surplus else []
         raise ModelCorrupt(f"the checkpoint {' and '.join(parts)}; {_AGAIN}")
     for name, tensor in found.items():
-        if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
+        if tensor.shape != expected[name].shape or not tensor.is_floating_point():
             raise ModelCorrupt(
                 f"the checkpoint's {name} is {tensor.dtype} {tuple(tensor.shape)}, expected "
                 f"{expected[name].dtype} {tuple(expected[name].shape)}; {_AGAIN}"

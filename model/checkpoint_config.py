@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_type_hints
 
+from model.adapter import AdapterConfig
 from model.errors import CheckpointMismatch, ModelCorrupt
 from model.fuser import FuserConfig
 from model.projector import ProjectorConfig
+from model.protocols import FimOrder, FimTemplate
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _AGAIN = "fetch or save the checkpoint again, or set model.checkpoint to auto"
 _Sizes = TypeVar("_Sizes", FuserConfig, ProjectorConfig)
 
@@ -25,7 +27,8 @@ class CheckpointConfig:
 
     `seed` is set for untrained weights only. `provenance` says how it was trained (commit, data,
     seed of the run). `evaluation` is the record of the comparison of context modes, or None; its
-    ``best_context`` decides what `context.mode = auto` uses.
+    ``best_context`` decides what `context.mode = auto` uses. `adapter` says how the generator itself was
+    changed; None for a generator as it is.
     """
 
     generator_id: str
@@ -34,6 +37,7 @@ class CheckpointConfig:
     seed: int | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     evaluation: Mapping[str, Any] | None = None
+    adapter: AdapterConfig | None = None
 
     def __post_init__(self) -> None:
         for name in ("hidden_size", "n_vectors", "dimension"):
@@ -70,6 +74,7 @@ def config_from_json(data: Mapping[str, Any], where: str) -> CheckpointConfig:
             seed=_typed(data, "seed", int, type(None)),
             provenance=_typed(data, "provenance", dict),
             evaluation=_typed(data, "evaluation", dict, type(None)),
+            adapter=_adapter(_typed(data, "adapter", dict, type(None))),
         )
     except ValueError as error:
         raise ModelCorrupt(f"the config of {where} is amiss: {error}; {_AGAIN}") from error
@@ -83,6 +88,23 @@ def _typed(data: Mapping[str, Any], name: str, *kinds: type) -> Any:  # Any: JSO
         names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
         raise ValueError(f"{name} is {value!r}, expected {names}")
     return value
+
+
+def _adapter(data: Mapping[str, Any] | None) -> AdapterConfig | None:
+    if data is None:
+        return None
+    targets = tuple(
+        _typed({"targets": item}, "targets", str) for item in _typed(data, "targets", list, tuple)
+    )
+    fim = _typed(data, "fim", dict, type(None))
+    alpha = float(_typed(data, "alpha", int, float))
+    return AdapterConfig(_typed(data, "rank", int), alpha, targets, None if fim is None else _fim(fim))
+
+
+def _fim(data: Mapping[str, Any]) -> FimTemplate:
+    stop = tuple(_typed({"stop": item}, "stop", str) for item in _typed(data, "stop", list, tuple))
+    prefix, suffix, middle = (_typed(data, name, str) for name in ("prefix", "suffix", "middle"))
+    return FimTemplate(prefix, suffix, middle, FimOrder(_typed(data, "order", str)), stop)
 
 
 def _sizes(cls: type[_Sizes], data: Mapping[str, Any]) -> _Sizes:

@@ -158,7 +158,7 @@ class Adapters(nn.Module):
         with ExitStack() as hooks:
             for adapters, layer in zip(self.layers, backbone.layers, strict=True):
                 for name, adapter in cast(nn.ModuleDict, adapters).items():
-                    handle = _linear(layer, name).register_forward_hook(self._adding(adapter))
+                    handle = linear_of(layer, name).register_forward_hook(self._adding(adapter))
                     hooks.callback(handle.remove)
             yield
 
@@ -169,7 +169,8 @@ class Adapters(nn.Module):
         return hook
 
 
-def _linear(layer: nn.Module, name: str) -> nn.Module:
+def linear_of(layer: nn.Module, name: str) -> nn.Module:
+    """The one map of `layer` that is called `name`; raises CheckpointMismatch if there is none."""
     modules: dict[str, nn.Module] = dict(layer.named_modules())
     found = [module for path, module in modules.items() if path.rpartition(".")[2] == name]
     if len(found) != 1:
@@ -182,7 +183,7 @@ def _linear(layer: nn.Module, name: str) -> nn.Module:
 
 
 def _features(layer: nn.Module, name: str) -> tuple[int, int]:
-    linear = _linear(layer, name)
+    linear = linear_of(layer, name)
     try:
         return int(cast(Any, linear).in_features), int(cast(Any, linear).out_features)
     except AttributeError as error:

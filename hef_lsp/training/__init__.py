@@ -1,0 +1,1 @@
+"""From source archives to training records, and the commands' side of training."""

@@ -1,0 +1,115 @@
+"""Batches made by worker processes, so that the accelerator never waits for a tokenizer.
+
+Owns the mixture of kinds and the sizes of each. Workers share the records of the process they are
+forked from.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from model.protocols import FimTemplate
+from model.tokenization import HfTokenizer
+from model.training.batches import Batch, Sizes, make_batch
+from model.training.examples import ExampleMaker, ExamplePlan
+from model.training.records import Repository
+
+ALIGN: Mapping[str, float] = {"reconstruct": 0.25, "continue": 0.75}
+TASK: Mapping[str, float] = {
+    "reconstruct": 0.03,
+    "continue": 0.07,
+    "dense": 0.55,
+    "parents": 0.16,
+    "text": 0.19,
+}
+MIXTURES = (ALIGN, TASK)
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """`rows` of a batch of each kind follow from `tokens`: about so many positions in the decoder."""
+
+    plan: ExamplePlan
+    n_vectors: int
+    chunk_tokens: int = 136
+    rows: int = 96
+    workers: int = 14
+    seed: int = 0
+
+    def sizes(self) -> dict[str, Sizes]:
+        """Of each kind of batch."""
+        plan, memory = self.plan, self.n_vectors
+        text = plan.prefix_tokens + plan.suffix_tokens + plan.target_tokens + 32
+        chunk = self.chunk_tokens + memory
+        task = Sizes(self.rows, text, plan.target_tokens, plan.n_hits, chunk, memory)
+        align = Sizes(2 * self.rows, self.chunk_tokens + 32, self.chunk_tokens, 4, chunk, memory)
+        half = max(1, self.rows // 2)
+        return {
+            "reconstruct": replace(align, n_nodes=1, n_rows=3 * self.rows),
+            "continue": replace(align, n_rows=3 * self.rows // 2),
+            "dense": task,
+            "parents": replace(task, n_children=6),
+            "text": Sizes(half, text + plan.text_tokens, plan.target_tokens, 0, chunk, memory),
+        }
+
+
+class _Batches(IterableDataset[Batch]):
+    def __init__(
+        self,
+        repositories: Sequence[Repository],
+        tokenizer: HfTokenizer,
+        fim: FimTemplate | None,
+        plan: LoadPlan,
+        stage: Any,  # Any: a shared integer of multiprocessing
+    ) -> None:
+        self._parts = repositories, tokenizer, fim
+        self._plan, self._stage = plan, stage
+
+    def __iter__(self) -> Iterator[Batch]:
+        info = get_worker_info()
+        torch.set_num_threads(1)
+        source = random.Random(f"{self._plan.seed} {info.id if info else 0}")
+        maker = ExampleMaker(*self._parts, self._plan.plan, source)
+        sizes = self._plan.sizes()
+        while True:
+            mixture = MIXTURES[self._stage.value]
+            kind = source.choices(list(mixture), list(mixture.values()))[0]
+            make = maker.kinds[kind]
+            yield make_batch(kind, [make() for _ in range(sizes[kind].n_rows)], sizes[kind])
+
+
+class BatchSource:
+    """An endless stream of batches; `stage` chooses the mixture of those not made yet."""
+
+    def __init__(
+        self,
+        repositories: Sequence[Repository],
+        tokenizer: HfTokenizer,
+        fim: FimTemplate | None,
+        plan: LoadPlan,
+        pin: bool,
+    ) -> None:
+        self._stage = multiprocessing.get_context("fork").Value("i", 0)
+        dataset = _Batches(repositories, tokenizer, fim, plan, self._stage)
+        self._loader = DataLoader(
+            dataset,
+            batch_size=None,
+            num_workers=plan.workers,
+            prefetch_factor=4 if plan.workers else None,
+            multiprocessing_context="fork" if plan.workers else None,
+            pin_memory=False,
+        )
+        self._pin = pin
+
+    def set_stage(self, stage: int) -> None:
+        cast(Any, self._stage).value = stage
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self._loader)

@@ -1,0 +1,175 @@
+"""The network that is trained: fuser, projector and the generator's adapter, over frozen weights.
+
+Owns how a batch flows: chunks to vectors, vectors to pseudo-tokens, pseudo-tokens before the code,
+states where targets are predicted. The fuser reads through the generator's lower layers *with* the
+generator's adapter merged in, as at run time, where both share one set of weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.fuser import FuserConfig
+from model.layers import fill_normal
+from model.projector import HefProjector, ProjectorConfig
+from model.training.batches import Batch
+from model.training.lean import Block, LeanModel, LowRankLayers, Weights, block, rms_norm, run
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """`decoder_rank` 0 leaves the generator as it is."""
+
+    fuser: FuserConfig
+    projector: ProjectorConfig
+    decoder_rank: int = 32
+    decoder_alpha: float = 64.0
+
+
+class FuserHead(nn.Module):
+    """What a fuser learns beside its adapters; names as in `model.fuser.HefFuser`."""
+
+    def __init__(self, config: FuserConfig) -> None:
+        super().__init__()
+        hidden = config.hidden_size
+        self.chunk_memory = nn.Parameter(torch.empty(config.n_vectors, hidden))
+        self.parent_memory = nn.Parameter(torch.empty(config.n_vectors, hidden))
+        self.slots = nn.Parameter(torch.zeros(config.max_children, hidden))
+        self.norm = nn.RMSNorm(hidden, eps=1e-6)
+        self.lower = nn.Linear(hidden, config.dimension)
+        self.lift = nn.Linear(config.dimension, hidden)
+        self.lift_gain = nn.Parameter(torch.tensor(config.token_norm * hidden**-0.5))
+        std = config.token_norm * hidden**-0.5
+        for name, value, scale in (
+            ("fuser.chunk_memory", self.chunk_memory, std),
+            ("fuser.parent_memory", self.parent_memory, std),
+            ("fuser.lower", self.lower.weight, hidden**-0.5),
+            ("fuser.lift", self.lift.weight, config.dimension**-0.5),
+        ):
+            fill_normal(value, scale, 0, name)
+        nn.init.zeros_(self.lower.bias)
+        nn.init.zeros_(self.lift.bias)
+
+
+class Network(nn.Module):
+    """Everything with gradients, over a `LeanModel` without.
+
+    With `adapts` off the generator's adapter does nothing: alignment comes before it.
+    """
+
+    def __init__(self, model: LeanModel, config: NetworkConfig, compute: Block = block) -> None:
+        super().__init__()
+        self.config = config
+        self._model, self._block = model, compute
+        self.adapts = True
+        fuser = config.fuser
+        self.fuser = FuserHead(fuser)
+        self.fuser_adapter = LowRankLayers(model.layers[: fuser.n_layers], fuser.lora_rank, fuser.lora_alpha)
+        self.projector = HefProjector(config.projector)
+        self.projector.reset(0)
+        self.decoder_adapter = (
+            LowRankLayers(model.layers, config.decoder_rank, config.decoder_alpha)
+            if config.decoder_rank
+            else None
+        )
+        self.to(model.embedding.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._model.embedding.dtype
+
+    def fuser_layers(self) -> tuple[Weights, ...]:
+        """The lower layers as the fuser sees them at this step."""
+        lower = self._model.layers[: self.config.fuser.n_layers]
+        if self.decoder_adapter is None or not self.adapts:
+            return lower
+        whole = self.decoder_adapter
+        n = len(lower)
+        with torch.no_grad():
+            return tuple(
+                (
+                    *(
+                        (w.float() + whole.scale * up @ down).to(w.dtype)
+                        for w, down, up in zip(weights, whole.down[i], whole.up[i], strict=False)  # type: ignore[call-overload]
+                    ),
+                    *weights[7:],
+                )
+                for i, weights in zip(range(n), lower, strict=True)
+            )
+
+    def _read(self, inputs: Tensor, lengths: Tensor, memory: Tensor, layers: tuple[Weights, ...]) -> Tensor:
+        """Inputs ``[N, S, H]``, right-padded with M free places at the end, to vectors ``[N, M, D]``."""
+        n_memory = len(memory)
+        places = lengths[:, None] + torch.arange(n_memory, device=lengths.device)
+        index = places[..., None].expand(-1, -1, inputs.shape[-1])
+        x = inputs.scatter(1, index, memory.to(inputs.dtype).expand(len(inputs), -1, -1))
+        pairs = self.fuser_adapter.pairs(self.dtype)
+        states = run(self._model, x, layers, pairs, self._block).gather(1, index)
+        vectors: Tensor = self.fuser.lower(self.fuser.norm(states.float()))
+        return vectors
+
+    def encode(self, ids: Tensor, lengths: Tensor, layers: tuple[Weights, ...]) -> Tensor:
+        """Chunks ``[N, T]``, right-padded, with `lengths` ``[N]`` at most T - M, to ``[N, M, D]``."""
+        return self._read(self._model.embedding[ids], lengths, self.fuser.chunk_memory, layers)
+
+    def fuse(self, children: Tensor, counts: Tensor, layers: tuple[Weights, ...]) -> Tensor:
+        """Children ``[B, C, M, D]``, the first `counts` ``[B]`` of them present, to ``[B, M, D]``."""
+        n, n_slots, n_vectors, _ = children.shape
+        lifted = self.fuser.lift(children) * self.fuser.lift_gain + self.fuser.slots[:n_slots, None]
+        flat = lifted.reshape(n, n_slots * n_vectors, -1).to(self.dtype)
+        padded = torch.cat([flat, flat.new_zeros(n, n_vectors, flat.shape[-1])], dim=1)
+        return self._read(padded, counts * n_vectors, self.fuser.parent_memory, layers)
+
+    def vectors(self, batch: Batch) -> Tensor:
+        """The nodes of each row, ``[B, K, M, D]``; a parent stands in the slot that it was given."""
+        layers = self.fuser_layers()
+        n_rows, n_nodes, _ = batch.chunks.shape
+        leaves = self.encode(batch.chunks.flatten(0, 1), batch.chunk_lengths.flatten(), layers)
+        nodes = leaves.view(n_rows, n_nodes, *leaves.shape[1:])
+        if batch.children is None or batch.child_lengths is None or batch.parent_slots is None:
+            return nodes
+        n_children = batch.children.shape[1]
+        parts = self.encode(batch.children.flatten(0, 1), batch.child_lengths.flatten(), layers)
+        parts = parts.view(n_rows, n_children, *parts.shape[1:])
+        parents = self.fuse(parts, (batch.child_lengths > 0).sum(1), layers)
+        is_parent = torch.arange(n_nodes, device=nodes.device) == batch.parent_slots[:, None]
+        return torch.where(is_parent[..., None, None], parents[:, None], nodes)
+
+    def pseudo_tokens(self, vectors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """``[B, P, H]``, what is present at the end, and how many there are in each row ``[B]``."""
+        budget = vectors.shape[1] * vectors.shape[2]
+        made = self.projector(vectors, batch.levels, batch.present, budget)
+        return made.tokens, made.mask.sum(1)
+
+    def target_states(self, batch: Batch, pseudo: Tensor | None, n_pseudo: Tensor | None) -> Tensor:
+        """States ``[B, L, H]`` of the last layer at the places that predict the targets."""
+        text = self._model.embedding[batch.ids]
+        start = batch.n_prompt
+        if pseudo is not None and n_pseudo is not None:
+            joined = torch.cat([pseudo.to(text.dtype), text], dim=1)
+            skip = pseudo.shape[1] - n_pseudo
+            places = (skip[:, None] + torch.arange(joined.shape[1], device=skip.device)).clamp(
+                max=joined.shape[1] - 1
+            )
+            text = joined.gather(1, places[..., None].expand(-1, -1, joined.shape[-1]))
+            start = start + n_pseudo
+        adapter = self.decoder_adapter if self.adapts else None
+        pairs = adapter.pairs(self.dtype) if adapter is not None else []
+        states = run(self._model, text, self._model.layers, pairs, self._block)
+        wanted = start[:, None] - 1 + torch.arange(batch.targets.shape[1], device=start.device)
+        wanted = wanted.clamp(max=text.shape[1] - 1)
+        return states.gather(1, wanted[..., None].expand(-1, -1, states.shape[-1]))
+
+    def losses(self, batch: Batch, pseudo: Tensor | None, n_pseudo: Tensor | None) -> Tensor:
+        """Cross-entropy of each target ``[B, L]``, 0 where there is none."""
+        states = self.target_states(batch, pseudo, n_pseudo)
+        wanted = batch.weights > 0
+        logits = self._model.logits(states[wanted]).float()
+        flat = torch.nn.functional.cross_entropy(logits, batch.targets[wanted], reduction="none")
+        return torch.zeros_like(batch.weights).masked_scatter(wanted, flat)
+
+
+__all__ = ["Network", "NetworkConfig", "rms_norm"]

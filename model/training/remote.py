@@ -1,0 +1,189 @@
+"""Training on a machine that has torch and transformers and nothing else of ours: one command.
+
+Owns the order there: load the generator from its quantised file, read records, train for a while,
+assess, and leave results in pieces small enough to carry. Called again, it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from model.fuser import FuserConfig
+from model.projector import ProjectorConfig
+from model.protocols import FimOrder, FimTemplate
+from model.tokenization import HfTokenizer
+from model.training.assessment import ARMS, Assessment, exact_matches, read_rows, with_adapter
+from model.training.examples import ExamplePlan
+from model.training.lean import LeanModel, block
+from model.training.loading import BatchSource, LoadPlan
+from model.training.network import Network, NetworkConfig
+from model.training.records import Repository, read_repositories
+from model.training.results import learned, write_pieces
+from model.training.trainer import Trainer, TrainingPlan, resumed_step
+
+SMOLLM_FIM = FimTemplate(
+    prefix="<jupyter_code>",
+    suffix="<jupyter_text>",
+    middle="",
+    order=FimOrder.SUFFIX_PREFIX,
+    stop=("<|im_end|>",),
+)
+"""Marks that SmolLM2 has in its vocabulary and that its chat form does not use, taught here."""
+
+
+def main() -> None:
+    """Reads its arguments from the command line; prints metrics as JSON lines."""
+    options = _arguments().parse_args()
+    began_s = time.monotonic()
+    torch.manual_seed(options.seed)
+    torch.set_float32_matmul_precision("high")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.bfloat16
+    model, tokenizer = load(options.model, options.gguf, device, dtype)
+    config = network_config(model, options)
+    lean = LeanModel.of(model, dtype)
+    network = Network(lean, config, _compiled(options.compile))
+    plan = ExamplePlan()
+    # The step as part of the seed: after a resume other examples come, not the first ones again.
+    seed = hash((options.seed, resumed_step(options.state)))
+    loading = LoadPlan(plan, config.fuser.n_vectors, rows=options.rows, workers=options.workers, seed=seed)
+    assessment = Assessment(
+        read_rows(options.assess)[: options.assess_rows], tokenizer, plan, loading.sizes()["dense"]
+    )
+    repositories = [repository for path in options.records for repository in read_repositories(path)]
+    _say(f"ready after {time.monotonic() - began_s:.0f} s: {_summary(repositories, network)}")
+    training = TrainingPlan(minutes=options.minutes, align=options.align, seed=options.seed)
+    source = BatchSource(repositories, tokenizer, SMOLLM_FIM, loading, pin=device.type == "cuda")
+    trainer = Trainer(
+        network,
+        iter(source),
+        source.set_stage,
+        training,
+        options.state,
+        lambda trained: assessment.likelihood(trained),
+        _say,
+    )
+    trainer.resume()
+    if trainer.step == 0:
+        trainer.evaluate()
+    finished = trainer.run(began_s + options.until_s)
+    if options.final or finished:
+        report = final_report(network, model, assessment, trainer)
+        (options.out / "report.json").write_text(json.dumps(report, indent=1))
+        _say(json.dumps(report))
+    (options.out / "network.json").write_text(json.dumps(asdict(config), indent=1))
+    write_pieces(options.out, learned(network))
+    _say(f"finished={finished} after {time.monotonic() - began_s:.0f} s")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--model", type=Path, required=True, help="folder with the tokenizer and the weights")
+    parser.add_argument("--gguf", default=None, help="name of the quantised file in that folder")
+    parser.add_argument("--records", type=Path, nargs="+", required=True)
+    parser.add_argument("--assess", type=Path, required=True)
+    parser.add_argument("--assess-rows", type=int, default=384)
+    parser.add_argument("--state", type=Path, required=True, help="folder of the state between calls")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--until-s", type=float, default=1e9, help="stop this call after so many seconds")
+    parser.add_argument("--align", type=float, default=TrainingPlan.align)
+    parser.add_argument("--rows", type=int, default=96)
+    parser.add_argument("--workers", type=int, default=14)
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--fuser-rank", type=int, default=64)
+    parser.add_argument("--decoder-rank", type=int, default=32)
+    parser.add_argument("--dimension", type=int, default=256)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--final", action="store_true", help="assess exact matches at the end of this call")
+    return parser
+
+
+def load(folder: Path, gguf: str | None, device: torch.device, dtype: torch.dtype) -> tuple[Any, HfTokenizer]:
+    """The generator, for evaluation only, and its tokenizer."""
+    named = {"gguf_file": gguf} if gguf else {}
+    model = cast(Any, AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **named)).to(device).eval()
+    model.requires_grad_(False)
+    if (folder / "tokenizer.json").is_file():
+        named = {}
+    backend = cast(Any, AutoTokenizer.from_pretrained(folder, **named)).backend_tokenizer
+    marks = (SMOLLM_FIM.prefix, SMOLLM_FIM.suffix)
+    ends = [
+        number
+        for mark in ("<|im_end|>", "<|endoftext|>")
+        if (number := backend.token_to_id(mark)) is not None
+    ]
+    return model, HfTokenizer(backend, ends, special_tokens=marks)
+
+
+def network_config(model: Any, options: argparse.Namespace) -> NetworkConfig:
+    """Sizes from the model and the options."""
+    hidden = int(model.config.hidden_size)
+    weight = model.get_input_embeddings().weight.float()
+    norm = float(f"{weight.norm(dim=1).mean().item():.2g}")
+    maps = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    fuser = FuserConfig(
+        hidden,
+        norm,
+        n_layers=min(options.layers, model.config.num_hidden_layers),
+        dimension=options.dimension,
+        max_tokens=136,
+        lora_rank=options.fuser_rank,
+        lora_alpha=2.0 * options.fuser_rank,
+        lora_targets=maps,
+    )
+    projector = ProjectorConfig(hidden, norm, dimension=options.dimension)
+    return NetworkConfig(fuser, projector, options.decoder_rank, 2.0 * options.decoder_rank)
+
+
+def _compiled(wanted: bool) -> Any:
+    if not wanted:
+        return block
+    cast(Any, torch)._dynamo.config.recompile_limit = 64
+    cast(Any, torch)._dynamo.config.cache_size_limit = 64
+    return torch.compile(block)
+
+
+def _summary(repositories: list[Repository], network: Network) -> str:
+    n_records = sum(len(repository.records) for repository in repositories)
+    n_parameters = sum(parameter.numel() for parameter in network.parameters())
+    return f"{len(repositories)} repositories, {n_records} records, {n_parameters} parameters"
+
+
+def final_report(
+    network: Network, model: nn.Module, assessment: Assessment, trainer: Trainer
+) -> dict[str, Any]:
+    """Likelihood and exact matches: of the generator as it was, then with everything learned."""
+    network.adapts = False
+    report: dict[str, Any] = {"nll_before": assessment.likelihood(network, ("none", "text"))}
+    report["em_before"] = {
+        arm: exact_matches(assessment.rows, assessment.predictions(network, model, arm))
+        for arm in ("none", "text")
+    }
+    network.adapts = True
+    report["nll"] = assessment.likelihood(network)
+    adapted = with_adapter(model, network.decoder_adapter)
+    report["em"] = {
+        arm: exact_matches(assessment.rows, assessment.predictions(network, adapted, arm)) for arm in ARMS
+    }
+    return report | {"steps": trainer.step, "examples": trainer.n_examples, "spent_s": trainer.spent_s}
+
+
+if __name__ == "__main__":
+    main()
