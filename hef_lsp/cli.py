@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hef_lsp import __version__
-from hef_lsp.commands import bench, completing, demonstration, diagnosis, indexing, models, serving
+from hef_lsp.commands import bench, completing, demonstration, diagnosis, indexing, models, serving, training
 
 app = typer.Typer(
     name="hef-lsp",
@@ -28,6 +28,7 @@ app.command("doctor")(diagnosis.doctor)
 app.command("demo")(demonstration.demo)
 app.add_typer(models.app, name="model")
 app.add_typer(bench.app, name="bench")
+app.add_typer(training.app, name="train")
 
 
 def _print_version(wanted: bool) -> None:
