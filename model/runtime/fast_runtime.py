@@ -1,0 +1,161 @@
+"""A language model of Llama's layout on the CPU, with a KV cache that outlives the request.
+
+Owns `FastRuntime`, which does what `model.decoding.KvSession` does and reads several tokens at
+once for drafts. Weights are `model.runtime.plan`'s, arithmetic `layers`', memory `static_cache`'s.
+For the inference lane's thread only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from model.decoding import CPU_CHUNK, Halt, Inputs
+from model.protocols import StopReason
+from model.runtime.int8 import int8_is_faster
+from model.runtime.layers import Stack, int8_stack, logits_of, plain_stack, run_layers
+from model.runtime.plan import Matrix, Plan, plan_of, why_unsupported
+from model.runtime.static_cache import FIRST_CAPACITY, StaticCache
+
+log = logging.getLogger(__name__)
+
+FEW_ROWS = 8
+"""Most rows of a prefill that go through eight-bit weights. Beyond, the processor's time goes into
+multiplying and no longer into reading weights, and the plain matrices win where bfloat16 is native."""
+
+
+class FastRuntime:
+    """A model's weights and its KV cache.
+
+    Invariant: slot i of the cache holds what ``keys[i]`` names, for every i below `n_positions`.
+    An error in the middle of a forward pass leaves the positions read before it, and no other.
+
+    It holds, besides the cache, one byte a weight where eight-bit decoding is faster here, and
+    otherwise no weight of its own: the model's module shares its matrices.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, int8: bool | None = None, first_capacity: int = FIRST_CAPACITY
+    ) -> None:
+        """Takes `model` apart; raises ValueError unless `supports` says None.
+
+        `int8` None lets a trial of some tens of ms decide whether decoding uses eight-bit weights.
+        """
+        reason = self.supports(model)
+        if reason is not None:
+            raise ValueError(f"{model.config.model_type} cannot run in the CPU runtime: {reason}")
+        self._plan = plan_of(model)
+        self._many = plain_stack(self._plan)
+        self._few = self._decoding_stack(int8)
+        self._cache = StaticCache(self._plan, first_capacity)
+        self._keys: list[int] = []
+
+    @staticmethod
+    def supports(model: PreTrainedModel) -> str | None:
+        """None if the runtime can stand in for `model`, else why not."""
+        return why_unsupported(model)
+
+    @property
+    def n_positions(self) -> int:
+        return len(self._keys)
+
+    @property
+    def uses_int8(self) -> bool:
+        """Whether few rows are multiplied by eight-bit weights."""
+        return self._few is not self._many
+
+    def clear(self) -> None:
+        """Forgets everything, and gives the cache's memory back."""
+        self._keys = []
+        self._cache.release()
+
+    def rewind(self, keys: Sequence[int]) -> int:
+        """Keeps the longest start that `keys` shares, but for the last key; says how many positions.
+
+        The last position is always computed again, since its logits are wanted.
+        """
+        most = min(len(self._keys), len(keys) - 1)
+        n_kept = next((i for i in range(most) if self._keys[i] != keys[i]), most)
+        del self._keys[n_kept:]
+        return n_kept
+
+    def drop(self, n_dropped: int) -> None:
+        """Forgets the last positions; raises ValueError unless there are so many."""
+        if not 0 <= n_dropped <= self.n_positions:
+            raise ValueError(f"asked to drop {n_dropped} of {self.n_positions} positions")
+        del self._keys[self.n_positions - n_dropped :]
+
+    def prefill(self, inputs: Inputs, halt: Halt) -> torch.Tensor | StopReason:
+        """Reads the rest of `inputs` after `rewind`, piece by piece: the last logits ``[V]``, or why not.
+
+        What was read before a halt stays in the cache, so that the next attempt goes on from there.
+        """
+        last: torch.Tensor | None = None
+        while last is None or self.n_positions < len(inputs.keys):
+            reason = halt()
+            if reason is not None:
+                return reason
+            begin = self.n_positions
+            end = min(begin + CPU_CHUNK, len(inputs.keys))
+            with torch.inference_mode():
+                rows = self._rows(inputs, begin, end)
+                last = self._read(
+                    self._few if end - begin <= FEW_ROWS else self._many, inputs.keys[begin:end], rows
+                )
+        with torch.inference_mode():
+            return logits_of(self._few, last[-1:])[0]
+
+    def step(self, token_id: int) -> torch.Tensor:
+        """Reads one token; gives the logits ``[V]`` of the next."""
+        return self.verify((token_id,))[0]
+
+    def verify(self, token_ids: Sequence[int]) -> torch.Tensor:
+        """Reads tokens in one forward pass; gives the logits ``[n, V]`` after each.
+
+        By the weights of `step`, however many they are. With eight-bit weights the logits are those
+        of `step` to the last bit, so that drafts cannot change what is said; with plain ones they
+        differ by rounding. `drop` forgets what was not accepted.
+        """
+        if not token_ids:
+            raise ValueError("no tokens to verify; give at least one")
+        with torch.inference_mode():
+            rows = self._embedded(token_ids)
+            return logits_of(self._few, self._read(self._few, token_ids, rows))
+
+    def _read(self, stack: Stack, keys: Sequence[int], rows: torch.Tensor) -> torch.Tensor:
+        begin = self.n_positions
+        rows = run_layers(stack, rows, self._cache.slots(begin, begin + len(keys)))
+        self._keys.extend(keys)
+        return rows
+
+    def _rows(self, inputs: Inputs, begin: int, end: int) -> torch.Tensor:
+        """The inputs at positions ``[begin, end)`` as residual rows, a fresh float32 tensor."""
+        n_before, n_rows = len(inputs.before), 0 if inputs.rows is None else len(inputs.rows)
+        if inputs.rows is None or begin >= n_before + n_rows or end <= n_before:
+            return self._embedded(inputs.keys[begin:end])
+        ids = [max(key, 0) for key in inputs.keys[begin:end]]
+        rows = self._embedded(ids)
+        first, last = max(begin, n_before), min(end, n_before + n_rows)
+        given = np.ascontiguousarray(inputs.rows[first - n_before : last - n_before], dtype=np.float32)
+        rows[first - begin : last - begin] = torch.from_numpy(given)
+        return rows
+
+    def _embedded(self, token_ids: Sequence[int]) -> torch.Tensor:
+        return self._plan.embedding[torch.tensor(token_ids, dtype=torch.long)].float()
+
+    def _decoding_stack(self, int8: bool | None) -> Stack:
+        if int8 is None:
+            int8 = int8_is_faster(_trial_matrices(self._plan))
+            log.info("decoding with %s weights", "eight-bit" if int8 else "the model's own")
+        if not int8:
+            return self._many
+        with torch.inference_mode():
+            return int8_stack(self._plan)
+
+
+def _trial_matrices(plan: Plan) -> list[Matrix]:
+    return [matrix for layer in plan.layers for matrix in (layer.qkv, layer.out, layer.gate_up, layer.down)]

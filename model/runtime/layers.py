@@ -1,0 +1,155 @@
+"""The forward pass of Llama's layout over plain tensors.
+
+Owns the arithmetic: root-mean-square norms, rotary positions, grouped attention over the cache,
+the gated layer. The residual rows are float32, what is multiplied has the model's own type.
+For one token it is some thirty calls of torch a layer; each call left out counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.linalg import vector_norm
+from torch.nn.functional import scaled_dot_product_attention, silu
+
+from model.runtime.int8 import Multiply, int8_multiply, plain_multiply, rounded
+from model.runtime.plan import LayerPlan, Plan
+from model.runtime.static_cache import Slots
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer ready to run. A gain of None is already in the matrix that follows."""
+
+    gain_in: torch.Tensor | None
+    qkv: Multiply
+    out: Multiply
+    gain_mid: torch.Tensor | None
+    gate_up: Multiply
+    down: Multiply
+
+
+@dataclass(frozen=True)
+class Stack:
+    """All layers, and the head that gives the logits.
+
+    With `rows_apart` each row's attention is computed on its own, so that a row comes out the same
+    to the last bit whatever is read beside it. The eight-bit kernel and the norms keep that anyway;
+    plain matrices do not.
+    """
+
+    plan: Plan
+    rows_apart: bool
+    layers: tuple[Layer, ...]
+    gain_out: torch.Tensor | None
+    head: Multiply
+
+
+def plain_stack(plan: Plan) -> Stack:
+    """The model in its own numbers; copies nothing."""
+    layers = [
+        Layer(
+            layer.gain_in,
+            plain_multiply(layer.qkv),
+            plain_multiply(layer.out),
+            layer.gain_mid,
+            plain_multiply(layer.gate_up),
+            plain_multiply(layer.down),
+        )
+        for layer in plan.layers
+    ]
+    return Stack(plan, False, tuple(layers), plan.gain_out, plain_multiply(plan.head))
+
+
+def int8_stack(plan: Plan) -> Stack:
+    """The model in eight-bit integers, one byte a weight; the gains are inside the matrices."""
+    head = int8_multiply(rounded(plan.head, plan.gain_out), plan.dtype)
+    layers = tuple(_int8_layer(layer, plan.dtype) for layer in plan.layers)
+    return Stack(plan, True, layers, None, head)
+
+
+def _int8_layer(layer: LayerPlan, dtype: torch.dtype) -> Layer:
+    return Layer(
+        None,
+        int8_multiply(rounded(layer.qkv, layer.gain_in), dtype),
+        int8_multiply(rounded(layer.out), dtype),
+        None,
+        int8_multiply(rounded(layer.gate_up, layer.gain_mid), dtype),
+        int8_multiply(rounded(layer.down), dtype),
+    )
+
+
+def run_layers(stack: Stack, rows: torch.Tensor, slots: Slots) -> torch.Tensor:
+    """Reads the residual rows ``[R, H]``, float32, in place; writes their keys and values to `slots`."""
+    plan = stack.plan
+    n_rows = rows.shape[0]
+    mask = None if stack.rows_apart or n_rows == 1 else _mask(plan, n_rows, slots)
+    for layer, new, keys, values in zip(stack.layers, slots.new, slots.keys, slots.values, strict=True):
+        heads = layer.qkv(_normed(rows, layer.gain_in, plan)).view(n_rows, -1, plan.head_size)
+        _turn(plan, heads, slots)
+        new.copy_(heads[:, plan.n_heads :].transpose(0, 1))
+        rows.add_(layer.out(_attended(plan, heads, keys, values, mask)))
+        gate, up = layer.gate_up(_normed(rows, layer.gain_mid, plan)).chunk(2, -1)
+        rows.add_(layer.down(silu(gate) * up))
+    return rows
+
+
+def logits_of(stack: Stack, rows: torch.Tensor) -> torch.Tensor:
+    """Residual rows ``[R, H]`` to logits ``[R, V]``."""
+    return stack.head(_normed(rows, stack.gain_out, stack.plan))
+
+
+def _normed(rows: torch.Tensor, gain: torch.Tensor | None, plan: Plan) -> torch.Tensor:
+    """Rows over their lengths, times `gain`, in the model's type.
+
+    A few small calls: torch's own `rms_norm` is made of more, and takes twice as long on one row.
+    """
+    lengths: torch.Tensor = vector_norm(rows, dim=-1, keepdim=True)
+    normed = rows / lengths.hypot_(plan.floor)
+    if gain is not None:
+        normed.mul_(gain)
+    return normed.to(plan.dtype)
+
+
+def _turn(plan: Plan, heads: torch.Tensor, slots: Slots) -> None:
+    """Gives the queries and keys among `heads` ``[R, heads, D]`` their positions, in place."""
+    turned = heads[:, : plan.n_heads + plan.n_kv_heads]
+    rolled = turned.roll(plan.head_size // 2, -1)
+    turned.mul_(slots.cos).addcmul_(rolled, slots.sin)
+
+
+def _attended(
+    plan: Plan, heads: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """What the queries among `heads` ``[R, heads, D]`` see of the cache: ``[R, n_heads * D]``.
+
+    The query heads that share a key head stand as further rows of it, so that keys and values are
+    read once for all of them. Without a mask, row by row.
+    """
+    n_rows, n_kv, size = heads.shape[0], plan.n_kv_heads, plan.head_size
+    queries = heads[:, : plan.n_heads].view(n_rows, n_kv, -1, size)
+    if mask is None:
+        return _attended_apart(queries, keys, values)
+    grouped = queries.permute(1, 2, 0, 3).reshape(1, n_kv, -1, size)
+    seen = scaled_dot_product_attention(grouped, keys, values, attn_mask=mask)
+    return seen.view(n_kv, -1, n_rows, size).permute(2, 0, 1, 3).reshape(n_rows, -1)
+
+
+def _attended_apart(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The same of `queries` ``[R, KV, group, D]``, the last of which sees all of the cache."""
+    n_rows, n_positions = queries.shape[0], keys.shape[2]
+    if n_rows == 1:
+        return scaled_dot_product_attention(queries, keys, values).view(1, -1)
+    seen = [
+        scaled_dot_product_attention(queries[i : i + 1], keys[:, :, :end], values[:, :, :end])
+        for i, end in enumerate(range(n_positions - n_rows + 1, n_positions + 1))
+    ]
+    return torch.cat(seen).view(n_rows, -1)
+
+
+def _mask(plan: Plan, n_rows: int, slots: Slots) -> torch.Tensor:
+    """What is added to the scores ``[group * R, end]`` so that no row sees those after it."""
+    n_positions = slots.keys[0].shape[2]
+    hidden = torch.full((n_rows, n_positions), -torch.inf, dtype=plan.dtype)
+    return hidden.triu_(n_positions - n_rows + 1).repeat(plan.n_heads // plan.n_kv_heads, 1)

@@ -1,0 +1,96 @@
+"""Keys and values of the positions read, and the angles of their rotary embedding, in place.
+
+Owns the memory and its growth. Which positions hold what is `model.runtime.fast_runtime`'s to know:
+slots past those in use hold anything at all and are never read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from model.runtime.plan import Plan
+
+FIRST_CAPACITY = 1024
+"""Positions for which memory is taken at first; doubled as needed."""
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The cache around the positions ``[begin, end)`` being read, one entry a layer.
+
+    `new` ``[2 KV, end - begin, D]`` is where keys, then values, of the new positions are written;
+    `keys` and `values` ``[1, KV, end, D]`` are all of them. `cos` and `sin` ``[end - begin, 1, D]``
+    turn queries and keys: ``x * cos + roll(x, D / 2) * sin``.
+    """
+
+    new: tuple[torch.Tensor, ...]
+    keys: tuple[torch.Tensor, ...]
+    values: tuple[torch.Tensor, ...]
+    cos: torch.Tensor
+    sin: torch.Tensor
+
+
+class StaticCache:
+    """Invariant: growing keeps every slot's content; a failure to grow changes nothing."""
+
+    def __init__(self, plan: Plan, first_capacity: int = FIRST_CAPACITY) -> None:
+        self._plan = plan
+        self._first = first_capacity
+        self._free()
+
+    @property
+    def capacity(self) -> int:
+        """Positions for which there is memory."""
+        return self._data.shape[2]
+
+    def release(self) -> None:
+        """Gives the memory back."""
+        self._free()
+
+    def slots(self, begin: int, end: int) -> Slots:
+        """Views of the cache for reading the positions ``[begin, end)``; grows where it must."""
+        self._reserve(end, begin)
+        n_kv = self._plan.n_kv_heads
+        read = self._data[:, None, :, :end]
+        return Slots(
+            self._data[:, :, begin:end].unbind(0),
+            read[:, :, :n_kv].unbind(0),
+            read[:, :, n_kv:].unbind(0),
+            self._cos[begin:end],
+            self._sin[begin:end],
+        )
+
+    def _free(self) -> None:
+        plan = self._plan
+        width = (plan.head_size,)
+        self._data = torch.empty((len(plan.layers), 2 * plan.n_kv_heads, 0, *width), dtype=plan.dtype)
+        self._cos = self._sin = torch.empty((0, 1, *width), dtype=plan.dtype)
+
+    def _reserve(self, n_positions: int, n_used: int) -> None:
+        if n_positions <= self.capacity:
+            return
+        capacity = max(self.capacity, self._first)
+        while capacity < n_positions:
+            capacity *= 2
+        n_layers, n_rows, _, width = self._data.shape
+        data = torch.empty((n_layers, n_rows, capacity, width), dtype=self._data.dtype)
+        data[:, :, :n_used] = self._data[:, :, :n_used]
+        cos, sin = _angles(self._plan, capacity)
+        self._data, self._cos, self._sin = data, cos, sin
+
+
+def _angles(plan: Plan, n_positions: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and sines ``[T, 1, D]`` of the model's own rotary embedding.
+
+    The sign by which it turns the halves stands in the sine, so that a roll does the rest.
+    """
+    cos, sin = plan.rotary(torch.empty(0, dtype=torch.float32), torch.arange(n_positions).unsqueeze(0))
+    if cos.shape != (1, n_positions, plan.head_size):
+        raise ValueError(
+            f"rotary embedding gives {tuple(cos.shape)}, expected {(1, n_positions, plan.head_size)}"
+        )
+    half = plan.head_size // 2
+    signed = torch.cat([-sin[0, :, :half], sin[0, :, half:]], dim=-1)
+    return cos[0].to(plan.dtype).unsqueeze(1), signed.to(plan.dtype).unsqueeze(1)
