@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from model.layers import Adapters, Backbone, fill_normal, tensor_of
+from model.pooling import SegmentPool
 from model.protocols import BoolArray, FloatArray
 
 CPU_BATCH_POSITIONS = 1088  # eight chunks: measured as fast as any larger batch, and soon over
@@ -68,14 +70,15 @@ class HefFuser(nn.Module):
         self.model_id = model_id
         self._backbone = backbone
         self._encode_batch = encode_batch
-        hidden, narrow = config.hidden_size, config.dimension != config.hidden_size
+        hidden = config.hidden_size
         self.chunk_memory = nn.Parameter(torch.empty(config.n_vectors, hidden))
         self.parent_memory = nn.Parameter(torch.empty(config.n_vectors, hidden))
         self.slots = nn.Parameter(torch.empty(config.max_children, hidden))
         self.adapters = Adapters(backbone, config.lora_rank, config.lora_alpha, config.lora_targets)
+        self.pool = SegmentPool(backbone.embed_tokens.weight, config.n_vectors)
         self.norm = nn.RMSNorm(hidden, eps=1e-6)
-        self.lower = nn.Linear(hidden, config.dimension) if narrow else nn.Identity()
-        self.lift = nn.Linear(config.dimension, hidden) if narrow else nn.Identity()
+        self.lower = nn.Linear(hidden, config.dimension)
+        self.lift = nn.Linear(config.dimension, hidden)
         self.lift_gain = nn.Parameter(torch.empty(()))
 
     @property
@@ -100,9 +103,8 @@ class HefFuser(nn.Module):
             is_up = name.endswith(".up")
             fill_normal(parameter, 0.0 if is_up else parameter.shape[1] ** -0.5, seed, f"fuser.{name}")
         for name, linear in (("lower", self.lower), ("lift", self.lift)):
-            if isinstance(linear, nn.Linear):
-                fill_normal(linear.weight, linear.in_features**-0.5, seed, f"fuser.{name}")
-                nn.init.zeros_(linear.bias)
+            fill_normal(linear.weight, linear.in_features**-0.5, seed, f"fuser.{name}")
+            nn.init.zeros_(linear.bias)
         with torch.no_grad():
             self.slots.zero_()
             self.norm.weight.fill_(1.0)
@@ -111,8 +113,11 @@ class HefFuser(nn.Module):
     def encode_states(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Token ids ``[N, T]`` with presence ``[N, T]`` (bool) to ``[N, M, D]``, float32, with gradients."""
         assert ids.shape == mask.shape, f"ids {ids.shape}, mask {mask.shape}"
-        tokens = self._backbone.embed_tokens(torch.where(mask, ids, 0))
-        return self._read(tokens, mask, self.chunk_memory)
+        ids = torch.where(mask, ids, 0)
+        tokens = self._backbone.embed_tokens(ids)
+        states = self._read(tokens, mask, self.chunk_memory)
+        vectors: Tensor = self.lower(self.norm(states) + self.pool(ids, mask, tokens))
+        return vectors
 
     def fuse_states(self, children: Tensor, mask: Tensor) -> Tensor:
         """Children ``[B, C, M, D]`` with presence ``[B, C]`` (bool) to ``[B, M, D]``, with gradients.
@@ -132,7 +137,9 @@ class HefFuser(nn.Module):
         lifted = self.lift(vectors) * self.lift_gain + self.slots[:most, None]
         shape = (n_parents, most * n_vectors)
         positions = present[..., None].expand(-1, -1, n_vectors).reshape(shape)
-        return self._read(lifted.reshape(*shape, self.config.hidden_size), positions, self.parent_memory)
+        states = self._read(lifted.reshape(*shape, self.config.hidden_size), positions, self.parent_memory)
+        mean = vectors.sum(1) / present.sum(1).clamp(min=1)[:, None, None]
+        return mean + functional.linear(self.norm(states), self.lower.weight)
 
     def _read(self, inputs: Tensor, mask: Tensor, memory: Tensor) -> Tensor:
         dtype = self._backbone.dtype
@@ -140,8 +147,7 @@ class HefFuser(nn.Module):
         present = torch.cat([mask, mask.new_ones(len(inputs), len(memory))], dim=1)
         with self.adapters.applied(self._backbone):
             states = self._backbone.run(torch.cat([inputs.to(dtype), tail], dim=1), present)
-        vectors: Tensor = self.lower(self.norm(states[:, -len(memory) :].float()))
-        return vectors
+        return states[:, -len(memory) :].float()
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> FloatArray:

@@ -74,6 +74,7 @@ class HefProjector(nn.Module):
         self.ranks = nn.Parameter(torch.empty(config.n_ranks, config.dimension))
         self.inner = nn.Linear(config.dimension, config.width)
         self.outer = nn.Linear(config.width, config.hidden_size)
+        self.direct = nn.Linear(config.dimension, config.hidden_size, bias=False)
         self.gain = nn.Parameter(torch.empty(()))
 
     def reset(self, seed: int) -> None:
@@ -85,6 +86,7 @@ class HefProjector(nn.Module):
                 one.fill_(1.0)
         fill_normal(self.inner.weight, self.config.dimension**-0.5, seed, "projector.inner")
         fill_normal(self.outer.weight, self.config.width**-0.5, seed, "projector.outer")
+        fill_normal(self.direct.weight, self.config.dimension**-0.5, seed, "projector.direct")
 
     def forward(self, vectors: Tensor, levels: Tensor, mask: Tensor, budget: int) -> PseudoTokens:
         """``vectors [B, K, M, D]`` best first, ``levels [B, K]``, ``mask [B, K]`` (True = present).
@@ -121,8 +123,8 @@ class HefProjector(nn.Module):
     def _project(self, vectors: Tensor, levels: Tensor) -> Tensor:
         ranks = torch.arange(vectors.shape[1], device=vectors.device).clamp(max=self.config.n_ranks - 1)
         place = self.levels[levels] + self.ranks[ranks]
-        inner = functional.gelu(self.inner(self.norm(vectors) + place[:, :, None]))
-        outer: Tensor = self.outer(inner)
+        placed = self.norm(vectors) + place[:, :, None]
+        outer: Tensor = self.outer(functional.gelu(self.inner(placed))) + self.direct(placed)
         length = self.config.token_norm / math.sqrt(self.config.hidden_size)
         return functional.rms_norm(outer, (self.config.hidden_size,), eps=1e-6) * (length * self.gain)
 

@@ -7,7 +7,7 @@ serves all layers. It computes what the modules of transformers compute, which a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -115,6 +115,12 @@ class LowRankLayers(nn.Module):
                 )
                 for weights, downs, ups in zip(layers, self.down, self.up, strict=True)
             )
+
+    def start_from(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over values by the names of `named_tensors`; raises KeyError where one is missing."""
+        with torch.no_grad():
+            for name, tensor in self.named_tensors().items():
+                tensor.copy_(tensors[name])
 
     def named_tensors(self) -> dict[str, Tensor]:
         """By layer and map, as checkpoints name them: ``layers.0.q_proj.down``."""

@@ -23,11 +23,11 @@ from model.training.records import Repository
 
 ALIGN: Mapping[str, float] = {"reconstruct": 0.25, "continue": 0.75}
 TASK: Mapping[str, float] = {
-    "reconstruct": 0.03,
-    "continue": 0.07,
-    "dense": 0.55,
-    "parents": 0.16,
-    "text": 0.19,
+    "reconstruct": 0.06,
+    "continue": 0.10,
+    "dense": 0.54,
+    "parents": 0.12,
+    "text": 0.18,
 }
 MIXTURES = (ALIGN, TASK)
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from model.embedder import sif_weights
 from model.fuser import FuserConfig
 from model.layers import fill_normal
+from model.pooling import SegmentPool
 from model.projector import HefProjector, ProjectorConfig
 from model.training.batches import Batch
-from model.training.lean import Block, LeanModel, LowRankLayers, Weights, block, rms_norm, run
+from model.training.lean import Block, LeanModel, LowRankLayers, Weights, block, run
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,33 @@ class NetworkConfig:
     decoder_alpha: float = 64.0
 
 
+FIRST_GAIN = 0.1
+"""Of what is not learned yet, beside what is known from the start: pooled input embeddings."""
+
+
+def _start_from_embedding(fuser: FuserHead, projector: HefProjector, embedding: Tensor) -> None:
+    """Vectors begin as the strongest directions of pooled embeddings, pseudo-tokens as what those stand for.
+
+    So the generator reads something like its own tokens from the first step on; a map learned from noise
+    took longer than a whole run to say anything (docs/log.md).
+    """
+    weights = torch.from_numpy(sif_weights(len(embedding))).to(embedding.device)
+    rows = (embedding.float() - embedding.float().mean(0)) * weights[:, None]
+    basis = torch.linalg.eigh(rows.T @ rows).eigenvectors[:, -fuser.lower.out_features :]
+    with torch.no_grad():
+        fuser.lower.weight.copy_(basis.T)
+        fuser.lift.weight.copy_(basis)
+        projector.direct.weight.copy_(basis)
+        projector.outer.weight.mul_(FIRST_GAIN)
+
+
 class FuserHead(nn.Module):
     """What a fuser learns beside its adapters; names as in `model.fuser.HefFuser`."""
 
-    def __init__(self, config: FuserConfig) -> None:
+    def __init__(self, config: FuserConfig, embedding: Tensor) -> None:
         super().__init__()
         hidden = config.hidden_size
+        self.pool = SegmentPool(embedding, config.n_vectors)
         self.chunk_memory = nn.Parameter(torch.empty(config.n_vectors, hidden))
         self.parent_memory = nn.Parameter(torch.empty(config.n_vectors, hidden))
         self.slots = nn.Parameter(torch.zeros(config.max_children, hidden))
@@ -52,6 +75,8 @@ class FuserHead(nn.Module):
             fill_normal(value, scale, 0, name)
         nn.init.zeros_(self.lower.bias)
         nn.init.zeros_(self.lift.bias)
+        with torch.no_grad():
+            self.norm.weight.fill_(FIRST_GAIN)
 
 
 class Network(nn.Module):
@@ -66,10 +91,11 @@ class Network(nn.Module):
         self._model, self._block = model, compute
         self.adapts = True
         fuser = config.fuser
-        self.fuser = FuserHead(fuser)
+        self.fuser = FuserHead(fuser, model.embedding)
         self.fuser_adapter = LowRankLayers(model.layers[: fuser.n_layers], fuser.lora_rank, fuser.lora_alpha)
         self.projector = HefProjector(config.projector)
         self.projector.reset(0)
+        _start_from_embedding(self.fuser, self.projector, model.embedding)
         self.decoder_adapter = (
             LowRankLayers(model.layers, config.decoder_rank, config.decoder_alpha)
             if config.decoder_rank
@@ -101,19 +127,22 @@ class Network(nn.Module):
             )
 
     def _read(self, inputs: Tensor, lengths: Tensor, memory: Tensor, layers: tuple[Weights, ...]) -> Tensor:
-        """Inputs ``[N, S, H]``, right-padded with M free places at the end, to vectors ``[N, M, D]``."""
+        """Inputs ``[N, S, H]``, right-padded with M free places at the end, to states ``[N, M, H]``."""
         n_memory = len(memory)
         places = lengths[:, None] + torch.arange(n_memory, device=lengths.device)
         index = places[..., None].expand(-1, -1, inputs.shape[-1])
         x = inputs.scatter(1, index, memory.to(inputs.dtype).expand(len(inputs), -1, -1))
         pairs = self.fuser_adapter.pairs(self.dtype)
         states = run(self._model, x, layers, pairs, self._block).gather(1, index)
-        vectors: Tensor = self.fuser.lower(self.fuser.norm(states.float()))
-        return vectors
+        return states.float()
 
     def encode(self, ids: Tensor, lengths: Tensor, layers: tuple[Weights, ...]) -> Tensor:
         """Chunks ``[N, T]``, right-padded, with `lengths` ``[N]`` at most T - M, to ``[N, M, D]``."""
-        return self._read(self._model.embedding[ids], lengths, self.fuser.chunk_memory, layers)
+        tokens = self._model.embedding[ids]
+        mask = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+        states = self._read(tokens, lengths, self.fuser.chunk_memory, layers)
+        vectors: Tensor = self.fuser.lower(self.fuser.norm(states) + self.fuser.pool(ids, mask, tokens))
+        return vectors
 
     def fuse(self, children: Tensor, counts: Tensor, layers: tuple[Weights, ...]) -> Tensor:
         """Children ``[B, C, M, D]``, the first `counts` ``[B]`` of them present, to ``[B, M, D]``."""
@@ -121,7 +150,10 @@ class Network(nn.Module):
         lifted = self.fuser.lift(children) * self.fuser.lift_gain + self.fuser.slots[:n_slots, None]
         flat = lifted.reshape(n, n_slots * n_vectors, -1).to(self.dtype)
         padded = torch.cat([flat, flat.new_zeros(n, n_vectors, flat.shape[-1])], dim=1)
-        return self._read(padded, counts * n_vectors, self.fuser.parent_memory, layers)
+        states = self._read(padded, counts * n_vectors, self.fuser.parent_memory, layers)
+        present = torch.arange(n_slots, device=counts.device) < counts[:, None]
+        mean = (children * present[..., None, None]).sum(1) / counts.clamp(min=1)[:, None, None]
+        return mean + torch.nn.functional.linear(self.fuser.norm(states), self.fuser.lower.weight)
 
     def vectors(self, batch: Batch) -> Tensor:
         """The nodes of each row, ``[B, K, M, D]``; a parent stands in the slot that it was given."""
@@ -170,6 +202,3 @@ class Network(nn.Module):
         logits = self._model.logits(states[wanted]).float()
         flat = torch.nn.functional.cross_entropy(logits, batch.targets[wanted], reduction="none")
         return torch.zeros_like(batch.weights).masked_scatter(wanted, flat)
-
-
-__all__ = ["Network", "NetworkConfig", "rms_norm"]

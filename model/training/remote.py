@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +29,7 @@ from model.training.lean import LeanModel, block
 from model.training.loading import BatchSource, LoadPlan
 from model.training.network import Network, NetworkConfig
 from model.training.records import Repository, read_repositories
-from model.training.results import learned, write_pieces
+from model.training.results import learned, read_pieces, write_pieces
 from model.training.trainer import Trainer, TrainingPlan, resumed_step
 
 SMOLLM_FIM = FimTemplate(
@@ -53,7 +54,9 @@ def main() -> None:
     config = network_config(model, options)
     lean = LeanModel.of(model, dtype)
     network = Network(lean, config, _compiled(options.compile))
-    plan = ExamplePlan()
+    if options.start is not None:
+        start_from(network, read_pieces(options.start))
+    plan = ExamplePlan(prefix_tokens=options.prefix_tokens, suffix_tokens=80)
     # The step as part of the seed: after a resume other examples come, not the first ones again.
     seed = hash((options.seed, resumed_step(options.state)))
     loading = LoadPlan(plan, config.fuser.n_vectors, rows=options.rows, workers=options.workers, seed=seed)
@@ -110,6 +113,10 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--decoder-rank", type=int, default=32)
     parser.add_argument("--dimension", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--prefix-tokens", type=int, default=ExamplePlan.prefix_tokens)
+    parser.add_argument(
+        "--start", type=Path, default=None, help="results of a run whose adapters to start from"
+    )
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--final", action="store_true", help="assess exact matches at the end of this call")
     return parser
@@ -150,6 +157,18 @@ def network_config(model: Any, options: argparse.Namespace) -> NetworkConfig:
     )
     projector = ProjectorConfig(hidden, norm, dimension=options.dimension)
     return NetworkConfig(fuser, projector, options.decoder_rank, 2.0 * options.decoder_rank)
+
+
+def start_from(network: Network, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Takes the adapters of an earlier run over: the generator's, and the fuser's."""
+    for prefix, adapter in (
+        ("adapter.", network.decoder_adapter),
+        ("fuser.adapters.", network.fuser_adapter),
+    ):
+        if adapter is not None:
+            adapter.start_from(
+                {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+            )
 
 
 def _compiled(wanted: bool) -> Any:

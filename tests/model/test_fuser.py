@@ -10,6 +10,7 @@ from dense_parts import DIMENSION, MAX_CHILDREN, N_VECTORS, TEXTS, dense_parts, 
 from tiny_models import load_tiny_model
 
 from model import fuser as fuser_module
+from model.embedder import sif_weights
 from model.fuser import FuserConfig, HefFuser
 from model.loading import LoadedModel
 from model.protocols import FloatArray, Fuser
@@ -31,7 +32,7 @@ def fuser(loaded: LoadedModel) -> HefFuser:
     return made
 
 
-def plain_states(loaded: LoadedModel, fuser: HefFuser, inputs: torch.Tensor, n_layers: int) -> FloatArray:
+def plain_states(loaded: LoadedModel, fuser: HefFuser, inputs: torch.Tensor, n_layers: int) -> torch.Tensor:
     """One sequence ``[S, H]`` through the library's own forward pass, adapters merged into a copy."""
     model = copy.deepcopy(loaded.model)
     for layer, pairs in zip(model.model.layers, fuser.adapters.layers, strict=False):
@@ -42,7 +43,18 @@ def plain_states(loaded: LoadedModel, fuser: HefFuser, inputs: torch.Tensor, n_l
     model.model.norm = torch.nn.Identity()
     with torch.no_grad():
         states = model.model(inputs_embeds=inputs[None]).last_hidden_state[0, -N_VECTORS:]
-        return fuser.lower(fuser.norm(states)).numpy()
+        return fuser.norm(states)
+
+
+def plain_pool(loaded: LoadedModel, ids: torch.Tensor) -> torch.Tensor:
+    """The weighted means of M runs of tokens, one by one."""
+    table = loaded.model.model.embed_tokens.weight.detach()
+    weights = torch.from_numpy(sif_weights(len(table)))
+    pooled = torch.zeros(N_VECTORS, table.shape[1])
+    for place, token in enumerate(ids.tolist()):
+        pooled[place * N_VECTORS // len(ids)] += weights[token] * (table[token] - table.mean(0))
+    length = pooled.square().mean(1, keepdim=True).sqrt()
+    return torch.where(length > 0, pooled / length.clamp(min=1e-20), pooled)
 
 
 @pytest.mark.parametrize("n_layers", [1, 2])
@@ -55,7 +67,10 @@ def test_encode_equals_the_plain_forward_pass(loaded: LoadedModel, n_layers: int
     for text, vectors in zip(TEXTS, encoded, strict=True):
         ids = torch.tensor(loaded.tokenizer.encode(text)[:40], dtype=torch.long)
         inputs = torch.cat([loaded.model.model.embed_tokens(ids), fuser.chunk_memory.detach()])
-        np.testing.assert_allclose(vectors, plain_states(loaded, fuser, inputs, n_layers), **CLOSE)
+        with torch.no_grad():
+            states = plain_states(loaded, fuser, inputs, n_layers)
+            expected = fuser.lower(states + plain_pool(loaded, ids))
+        np.testing.assert_allclose(vectors, expected.numpy(), **CLOSE)
 
 
 def test_fuse_equals_the_plain_forward_pass(loaded: LoadedModel, fuser: HefFuser) -> None:
@@ -67,7 +82,9 @@ def test_fuse_equals_the_plain_forward_pass(loaded: LoadedModel, fuser: HefFuser
         with torch.no_grad():
             lifted = fuser.lift(torch.from_numpy(row)) * fuser.lift_gain + fuser.slots[:3, None]
         inputs = torch.cat([lifted.flatten(0, 1), fuser.parent_memory.detach()])
-        np.testing.assert_allclose(vectors, plain_states(loaded, fuser, inputs, 2), **CLOSE)
+        with torch.no_grad():
+            change = plain_states(loaded, fuser, inputs, 2) @ fuser.lower.weight.T
+        np.testing.assert_allclose(vectors, row.mean(0) + change.numpy(), **CLOSE)
 
 
 def test_a_batch_equals_its_texts_one_by_one(fuser: HefFuser) -> None:
@@ -190,13 +207,25 @@ def test_state_holds_what_is_learned_and_no_weight_of_the_generator(
     assert learned.isdisjoint(p.data_ptr() for p in loaded.model.parameters())
 
 
-def test_equal_widths_need_no_maps(loaded: LoadedModel) -> None:
-    fuser, _ = dense_parts(loaded, dimension=loaded.hidden_size)
-    assert not any(name.startswith(("lower", "lift.")) for name in fuser.state_dict())
-    encoded = fuser.encode(TEXTS)
-    fused = fuser.fuse(encoded[None], np.ones((1, len(TEXTS)), dtype=bool))
-    assert fused.shape == (1, N_VECTORS, loaded.hidden_size)
-    assert np.isfinite(fused).all()
+def test_runs_of_a_text_shorter_than_the_vectors_are_empty_but_finite(
+    loaded: LoadedModel, fuser: HefFuser
+) -> None:
+    pool = fuser.pool
+    ids = torch.tensor([[11, 12, 0, 0, 0], [0, 0, 0, 0, 0]])
+    mask = torch.tensor([[True, True, False, False, False], [False] * 5])
+    pooled = pool(ids, mask, loaded.model.model.embed_tokens(ids))
+    assert pooled[1].abs().sum() == 0
+    assert (pooled[0].abs().sum(1) > 0).tolist() == [True, False, True, False]
+    assert torch.isfinite(pooled).all()
+
+
+def test_padding_on_either_side_changes_no_run(loaded: LoadedModel, fuser: HefFuser) -> None:
+    ids = torch.arange(20, 29)
+    table = loaded.model.model.embed_tokens
+    alone = fuser.pool(ids[None], torch.ones(1, 9, dtype=torch.bool), table(ids[None]))
+    padded = torch.cat([torch.full((4,), 7), ids, torch.full((3,), 9)])[None]
+    mask = torch.tensor([[False] * 4 + [True] * 9 + [False] * 3])
+    assert torch.allclose(fuser.pool(padded, mask, table(padded)), alone, atol=1e-6)
 
 
 def test_untrained_vectors_are_of_unit_size_a_number(loaded: LoadedModel) -> None:
