@@ -16,15 +16,15 @@ from transformers import PreTrainedModel
 
 from model.decoding import CPU_CHUNK, Halt, Inputs
 from model.protocols import StopReason
-from model.runtime.int8 import int8_is_faster
-from model.runtime.layers import Stack, int8_stack, logits_of, plain_stack, run_layers
-from model.runtime.plan import Matrix, Plan, plan_of, why_unsupported
+from model.runtime.compact import Weights, decoding_stack, fastest_weights
+from model.runtime.layers import Stack, logits_of, plain_stack, run_layers
+from model.runtime.plan import plan_of, why_unsupported
 from model.runtime.static_cache import FIRST_CAPACITY, StaticCache
 
 log = logging.getLogger(__name__)
 
 FEW_ROWS = 8
-"""Most rows of a prefill that go through eight-bit weights. Beyond, the processor's time goes into
+"""Most rows of a prefill that go through compact weights. Beyond, the processor's time goes into
 multiplying and no longer into reading weights, and the plain matrices win where bfloat16 is native."""
 
 
@@ -34,25 +34,27 @@ class FastRuntime:
     Invariant: slot i of the cache holds what ``keys[i]`` names, for every i below `n_positions`.
     An error in the middle of a forward pass leaves the positions read before it, and no other.
 
-    It holds, besides the cache, one byte a weight where eight-bit decoding is faster here, and
-    otherwise no weight of its own: the model's module shares its matrices.
+    Besides the cache it holds the compact weights of decoding, where those are faster here, and no
+    other weight of its own: the model's module shares its matrices.
     """
 
     def __init__(
-        self, model: PreTrainedModel, int8: bool | None = None, first_capacity: int = FIRST_CAPACITY
+        self, model: PreTrainedModel, weights: Weights | None = None, first_capacity: int = FIRST_CAPACITY
     ) -> None:
         """Takes `model` apart; raises ValueError unless `supports` says None.
 
-        `int8` None lets a trial of some tens of ms decide whether decoding uses eight-bit weights.
+        `weights` are those that decoding reads; None lets a trial of some tens of ms choose.
         """
         reason = self.supports(model)
         if reason is not None:
             raise ValueError(f"{model.config.model_type} cannot run in the CPU runtime: {reason}")
         self._plan = plan_of(model)
+        self._weights = weights or fastest_weights(self._plan)
         self._many = plain_stack(self._plan)
-        self._few = self._decoding_stack(int8)
+        self._few = decoding_stack(self._plan, self._weights)
         self._cache = StaticCache(self._plan, first_capacity)
         self._keys: list[int] = []
+        log.info("decoding with %s weights", self._weights)
 
     @staticmethod
     def supports(model: PreTrainedModel) -> str | None:
@@ -64,9 +66,9 @@ class FastRuntime:
         return len(self._keys)
 
     @property
-    def uses_int8(self) -> bool:
-        """Whether few rows are multiplied by eight-bit weights."""
-        return self._few is not self._many
+    def weights(self) -> Weights:
+        """What decoding reads."""
+        return self._weights
 
     def clear(self) -> None:
         """Forgets everything, and gives the cache's memory back."""
@@ -116,7 +118,7 @@ class FastRuntime:
     def verify(self, token_ids: Sequence[int]) -> torch.Tensor:
         """Reads tokens in one forward pass; gives the logits ``[n, V]`` after each.
 
-        By the weights of `step`, however many they are. With eight-bit weights the logits are those
+        By the weights of `step`, however many they are. With compact weights the logits are those
         of `step` to the last bit, so that drafts cannot change what is said; with plain ones they
         differ by rounding. `drop` forgets what was not accepted.
         """
@@ -146,16 +148,3 @@ class FastRuntime:
 
     def _embedded(self, token_ids: Sequence[int]) -> torch.Tensor:
         return self._plan.embedding[torch.tensor(token_ids, dtype=torch.long)].float()
-
-    def _decoding_stack(self, int8: bool | None) -> Stack:
-        if int8 is None:
-            int8 = int8_is_faster(_trial_matrices(self._plan))
-            log.info("decoding with %s weights", "eight-bit" if int8 else "the model's own")
-        if not int8:
-            return self._many
-        with torch.inference_mode():
-            return int8_stack(self._plan)
-
-
-def _trial_matrices(plan: Plan) -> list[Matrix]:
-    return [matrix for layer in plan.layers for matrix in (layer.qkv, layer.out, layer.gate_up, layer.down)]

@@ -1,14 +1,13 @@
 """Matrices of eight-bit integers, for the few rows that decoding multiplies.
 
-Owns rounding a matrix (one scale for each output), multiplying by it, and the trial that says
-whether this is faster here than the plain matrix. Decoding reads every weight for each token, so
-the bytes of the weights are its time. Activations stay in bfloat16, as in the plain model.
+Owns rounding a matrix, one scale for each output, and multiplying by it. Decoding reads every
+weight for each token, so the bytes of the weights are its time. Activations stay in bfloat16, as
+in the plain model.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,9 +20,6 @@ Multiply = Callable[[torch.Tensor], torch.Tensor]
 LARGEST = 127
 INPUTS_MULTIPLE = 32
 """Torch's kernel reads its inputs in blocks of up to so many; one cut short reads outside its memory."""
-TRIAL_BYTES = 2**26
-"""Plain weights read in one round of the trial: more than a core's cache holds, as in a real model."""
-TRIAL_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -84,38 +80,3 @@ def plain_multiply(matrix: Matrix) -> Multiply:
         return linear(rows, weight, bias)
 
     return multiply
-
-
-def int8_is_faster(matrices: Sequence[Matrix]) -> bool:
-    """Whether one row is multiplied faster by rounded `matrices` than by plain ones.
-
-    Rounds and multiplies some of them, for some tens of ms. Where other work disturbs the trial,
-    the fastest of several rounds decides. The processor's kernels differ more than their bytes do:
-    without a kernel for it, integers can be many times slower.
-    """
-    if not all(can_be_int8(matrix) for matrix in matrices):
-        return False
-    chosen = _up_to(matrices, TRIAL_BYTES)
-    dtype = chosen[0].weight.dtype
-    with torch.inference_mode():
-        plain = [plain_multiply(matrix) for matrix in chosen]
-        small = [int8_multiply(rounded(matrix), dtype) for matrix in chosen]
-        rows = [torch.full((1, matrix.weight.shape[1]), 0.5, dtype=dtype) for matrix in chosen]
-        seconds = [[_round_seconds(kind, rows) for kind in (plain, small)] for _ in range(TRIAL_ROUNDS)]
-    return min(small for _, small in seconds) < min(plain for plain, _ in seconds)
-
-
-def _up_to(matrices: Sequence[Matrix], n_bytes: int) -> Sequence[Matrix]:
-    total = 0
-    for index, matrix in enumerate(matrices):
-        total += matrix.weight.nbytes
-        if total >= n_bytes:
-            return matrices[: index + 1]
-    return matrices
-
-
-def _round_seconds(multiplies: Sequence[Multiply], rows: Sequence[torch.Tensor]) -> float:
-    began = time.perf_counter()
-    for multiply, row in zip(multiplies, rows, strict=True):
-        multiply(row)
-    return time.perf_counter() - began

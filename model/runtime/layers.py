@@ -13,8 +13,8 @@ import torch
 from torch.linalg import vector_norm
 from torch.nn.functional import scaled_dot_product_attention, silu
 
-from model.runtime.int8 import Multiply, int8_multiply, plain_multiply, rounded
-from model.runtime.plan import LayerPlan, Plan
+from model.runtime.int8 import Multiply, plain_multiply
+from model.runtime.plan import Plan
 from model.runtime.static_cache import Slots
 
 
@@ -35,7 +35,7 @@ class Stack:
     """All layers, and the head that gives the logits.
 
     With `rows_apart` each row's attention is computed on its own, so that a row comes out the same
-    to the last bit whatever is read beside it. The eight-bit kernel and the norms keep that anyway;
+    to the last bit whatever is read beside it. The compact kernels and the norms keep that anyway;
     plain matrices do not.
     """
 
@@ -60,24 +60,6 @@ def plain_stack(plan: Plan) -> Stack:
         for layer in plan.layers
     ]
     return Stack(plan, False, tuple(layers), plan.gain_out, plain_multiply(plan.head))
-
-
-def int8_stack(plan: Plan) -> Stack:
-    """The model in eight-bit integers, one byte a weight; the gains are inside the matrices."""
-    head = int8_multiply(rounded(plan.head, plan.gain_out), plan.dtype)
-    layers = tuple(_int8_layer(layer, plan.dtype) for layer in plan.layers)
-    return Stack(plan, True, layers, None, head)
-
-
-def _int8_layer(layer: LayerPlan, dtype: torch.dtype) -> Layer:
-    return Layer(
-        None,
-        int8_multiply(rounded(layer.qkv, layer.gain_in), dtype),
-        int8_multiply(rounded(layer.out), dtype),
-        None,
-        int8_multiply(rounded(layer.gate_up, layer.gain_mid), dtype),
-        int8_multiply(rounded(layer.down), dtype),
-    )
 
 
 def run_layers(stack: Stack, rows: torch.Tensor, slots: Slots) -> torch.Tensor:
@@ -124,25 +106,27 @@ def _attended(
 ) -> torch.Tensor:
     """What the queries among `heads` ``[R, heads, D]`` see of the cache: ``[R, n_heads * D]``.
 
-    The query heads that share a key head stand as further rows of it, so that keys and values are
-    read once for all of them. Without a mask, row by row.
+    Under a mask, the query heads that share a key head stand as further rows of it. Without one,
+    row by row, each head on its own: on few threads that divides the work more evenly.
     """
     n_rows, n_kv, size = heads.shape[0], plan.n_kv_heads, plan.head_size
-    queries = heads[:, : plan.n_heads].view(n_rows, n_kv, -1, size)
+    queries = heads[:, : plan.n_heads]
     if mask is None:
-        return _attended_apart(queries, keys, values)
-    grouped = queries.permute(1, 2, 0, 3).reshape(1, n_kv, -1, size)
+        return _attended_apart(queries.unsqueeze(2), keys, values)
+    grouped = queries.view(n_rows, n_kv, -1, size).permute(1, 2, 0, 3).reshape(1, n_kv, -1, size)
     seen = scaled_dot_product_attention(grouped, keys, values, attn_mask=mask)
     return seen.view(n_kv, -1, n_rows, size).permute(2, 0, 1, 3).reshape(n_rows, -1)
 
 
 def _attended_apart(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """The same of `queries` ``[R, KV, group, D]``, the last of which sees all of the cache."""
+    """The same of `queries` ``[R, n_heads, 1, D]``, the last of which sees all of the cache."""
     n_rows, n_positions = queries.shape[0], keys.shape[2]
     if n_rows == 1:
-        return scaled_dot_product_attention(queries, keys, values).view(1, -1)
+        return scaled_dot_product_attention(queries, keys, values, enable_gqa=True).view(1, -1)
     seen = [
-        scaled_dot_product_attention(queries[i : i + 1], keys[:, :, :end], values[:, :, :end])
+        scaled_dot_product_attention(
+            queries[i : i + 1], keys[:, :, :end], values[:, :, :end], enable_gqa=True
+        )
         for i, end in enumerate(range(n_positions - n_rows + 1, n_positions + 1))
     ]
     return torch.cat(seen).view(n_rows, -1)

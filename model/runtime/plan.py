@@ -19,6 +19,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 FAMILIES = frozenset({"llama", "qwen2", "mistral"})
 FIXED_ROTARIES = frozenset({"default", "linear", "llama3", "yarn"})
 """Rotaries whose angles depend on the position alone, not on how long the text is."""
+NEEDED_KERNEL = "_weight_int4pack_mm_for_cpu"
 NUMBERS = (torch.float32, torch.bfloat16)
 
 
@@ -108,6 +109,8 @@ class Plan:
 def why_unsupported(model: PreTrainedModel) -> str | None:
     """None if the runtime can stand in for `model`, else the reason, as the end of a sentence."""
     config = model.config
+    if not hasattr(torch.ops.aten, NEEDED_KERNEL):
+        return "this torch lacks the kernels; 2.6 and later have them"
     if config.model_type not in FAMILIES:
         return f"its family is {config.model_type}, not one of {', '.join(sorted(FAMILIES))}"
     if model.device.type != "cpu":

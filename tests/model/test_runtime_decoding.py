@@ -10,6 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 from model.decoding import CPU_CHUNK, Inputs
 from model.protocols import StopReason
 from model.runtime import fast_runtime
+from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
 from tests.tiny_models import HIDDEN_SIZE, load_tiny_model
 
@@ -62,7 +63,7 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> PreTrainedModel:
 def test_a_prompt_in_pieces_steps_and_drafts_give_the_plain_logits(model: PreTrainedModel) -> None:
     ids = ids_of(2 * CPU_CHUNK + 60)
     plain = wanted(model, text(ids))
-    runtime = FastRuntime(model, int8=False)
+    runtime = FastRuntime(model, Weights.PLAIN)
     n_read = 2 * CPU_CHUNK + 30
     torch.testing.assert_close(read(runtime, text(ids[:n_read])), plain[n_read - 1], atol=EXACT, rtol=EXACT)
     for place in range(n_read, n_read + 5):
@@ -75,7 +76,7 @@ def test_a_prompt_in_pieces_steps_and_drafts_give_the_plain_logits(model: PreTra
 def test_the_module_works_on_and_shares_its_matrices(model: PreTrainedModel) -> None:
     ids = ids_of(20)
     before = wanted(model, text(ids))
-    runtime = FastRuntime(model, int8=False)
+    runtime = FastRuntime(model, Weights.PLAIN)
     assert torch.equal(wanted(model, text(ids)), before)
     attention = model.model.layers[0].self_attn
     stacked = runtime._plan.layers[0].qkv.weight
@@ -85,7 +86,7 @@ def test_the_module_works_on_and_shares_its_matrices(model: PreTrainedModel) -> 
 
 def test_a_rewind_in_the_middle_keeps_what_is_shared(model: PreTrainedModel) -> None:
     first, second = ids_of(50), (*ids_of(30), *ids_of(25, seed=1))
-    runtime = FastRuntime(model, int8=False)
+    runtime = FastRuntime(model, Weights.PLAIN)
     read(runtime, text(first))
     assert runtime.rewind(second) == 30
     logits = runtime.prefill(text(second), go_on)
@@ -97,7 +98,7 @@ def test_a_rewind_in_the_middle_keeps_what_is_shared(model: PreTrainedModel) -> 
 
 def test_a_dropped_draft_leaves_no_trace(model: PreTrainedModel) -> None:
     ids = ids_of(40)
-    runtime = FastRuntime(model, int8=False)
+    runtime = FastRuntime(model, Weights.PLAIN)
     read(runtime, text(ids[:30]))
     runtime.verify(ids_of(6, seed=9))
     runtime.drop(4)
@@ -112,7 +113,7 @@ def test_a_dropped_draft_leaves_no_trace(model: PreTrainedModel) -> None:
 def test_pseudo_tokens_are_read_in_their_place(model: PreTrainedModel, n_before: int) -> None:
     rows = NUMBERS.standard_normal((5, HIDDEN_SIZE))  # float64, as a careless caller gives them
     inputs = Inputs(ids_of(n_before), rows.astype(np.float32), ids_of(20, seed=2))
-    runtime = FastRuntime(model, int8=False)
+    runtime = FastRuntime(model, Weights.PLAIN)
     torch.testing.assert_close(read(runtime, inputs), wanted(model, inputs)[-1], atol=EXACT, rtol=EXACT)
     longer = Inputs(inputs.before, inputs.rows, (*inputs.ids, 7))
     assert runtime.rewind(longer.keys) == len(inputs.keys)
@@ -121,7 +122,7 @@ def test_pseudo_tokens_are_read_in_their_place(model: PreTrainedModel, n_before:
 
 def test_the_cache_grows_without_forgetting(model: PreTrainedModel) -> None:
     ids = ids_of(90)
-    runtime = FastRuntime(model, int8=False, first_capacity=8)
+    runtime = FastRuntime(model, Weights.PLAIN, first_capacity=8)
     read(runtime, text(ids[:8]))
     got = torch.stack([runtime.step(token) for token in ids[8:]])
     assert runtime._cache.capacity == 128
@@ -137,7 +138,7 @@ def test_an_error_in_a_pass_leaves_what_was_read_before(
     model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = ids_of(40)
-    runtime = FastRuntime(model, int8=False, first_capacity=32)
+    runtime = FastRuntime(model, Weights.PLAIN, first_capacity=32)
     read(runtime, text(ids[:30]))
 
     def fail_after_writing(*arguments: object) -> torch.Tensor:
@@ -159,7 +160,7 @@ def test_an_error_in_a_pass_leaves_what_was_read_before(
 
 def test_a_halt_keeps_what_was_read(model: PreTrainedModel) -> None:
     ids = ids_of(3 * CPU_CHUNK)
-    runtime = FastRuntime(model, int8=False)
+    runtime = FastRuntime(model, Weights.PLAIN)
     answers = iter([None, StopReason.CANCELLED])
     assert runtime.prefill(text(ids), lambda: next(answers)) is StopReason.CANCELLED
     assert runtime.n_positions == CPU_CHUNK
@@ -200,20 +201,20 @@ def test_layouts_of_llama(changes: dict[str, object]) -> None:
         if name.endswith("bias") or "norm" in name:
             parameter.data.normal_(1.0, 0.3)
     ids = ids_of(40)
-    runtime = FastRuntime(model, int8=False)
+    runtime = FastRuntime(model, Weights.PLAIN)
     torch.testing.assert_close(runtime.verify(ids), wanted(model, text(ids)), atol=EXACT, rtol=EXACT)
 
 
 def test_mistral_without_a_window() -> None:
     model = made(MistralConfig, MistralForCausalLM, sliding_window=None)
     ids = ids_of(40)
-    runtime = FastRuntime(model, int8=False)
+    runtime = FastRuntime(model, Weights.PLAIN)
     torch.testing.assert_close(runtime.verify(ids), wanted(model, text(ids)), atol=EXACT, rtol=EXACT)
 
 
 @pytest.mark.parametrize("count", [-1, 4])
 def test_more_than_was_read_cannot_be_dropped(model: PreTrainedModel, count: int) -> None:
-    runtime = FastRuntime(model, int8=False)
+    runtime = FastRuntime(model, Weights.PLAIN)
     runtime.verify((1, 2, 3))
     with pytest.raises(ValueError, match=f"asked to drop {count} of 3 positions"):
         runtime.drop(count)

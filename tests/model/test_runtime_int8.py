@@ -7,8 +7,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from model.decoding import CPU_CHUNK, Inputs
+from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FEW_ROWS, FastRuntime
-from model.runtime.int8 import int8_is_faster, int8_multiply, plain_multiply, rounded
+from model.runtime.int8 import int8_multiply, plain_multiply, rounded
 from model.runtime.plan import Matrix
 from tests.tiny_models import load_tiny_model
 
@@ -60,14 +61,6 @@ def test_a_shape_that_the_kernel_would_read_beyond_is_refused() -> None:
     odd = some_matrix(n_inputs=40)
     with pytest.raises(ValueError, match="40 inputs, not a multiple of 32; keep it plain"):
         rounded(odd)
-    assert not int8_is_faster([some_matrix(), odd])
-
-
-def test_the_trial_takes_any_shapes_and_leaves_them_alone() -> None:
-    matrices = [some_matrix(), some_matrix(32, 96)]
-    before = [matrix.weight.clone() for matrix in matrices]
-    assert int8_is_faster(matrices) in (True, False)
-    assert all(torch.equal(matrix.weight, old) for matrix, old in zip(matrices, before, strict=True))
 
 
 @pytest.fixture(params=[torch.float32, torch.bfloat16], ids=str)
@@ -100,10 +93,10 @@ def wanted(model: PreTrainedModel, ids: tuple[int, ...]) -> torch.Tensor:
 
 def test_logits_stay_near_those_of_the_plain_model(model: PreTrainedModel) -> None:
     ids = tokens(N_TOKENS)
-    runtime = FastRuntime(model, int8=True)
+    runtime = FastRuntime(model, Weights.INT8)
     n_read = N_TOKENS - 30
     last = runtime.prefill(Inputs((), None, ids[:n_read]), lambda: None)
-    assert isinstance(last, torch.Tensor) and runtime.uses_int8
+    assert isinstance(last, torch.Tensor) and runtime.weights is Weights.INT8
     got = torch.cat(
         [last.unsqueeze(0), *(runtime.verify(ids[at : at + 6]) for at in range(n_read, N_TOKENS, 6))]
     )
@@ -114,7 +107,7 @@ def test_logits_stay_near_those_of_the_plain_model(model: PreTrainedModel) -> No
 
 def test_drafts_and_steps_say_the_same_to_the_last_bit(model: PreTrainedModel) -> None:
     ids = tokens(N_TOKENS)
-    runtime = FastRuntime(model, int8=True)
+    runtime = FastRuntime(model, Weights.INT8)
     runtime.prefill(Inputs((), None, ids[:-24]), lambda: None)
     steps = torch.stack([runtime.step(token) for token in ids[-24:]])
     runtime.drop(24)
@@ -126,7 +119,7 @@ def test_drafts_and_steps_say_the_same_to_the_last_bit(model: PreTrainedModel) -
 
 def test_a_short_prefill_goes_through_the_weights_of_a_step(model: PreTrainedModel) -> None:
     ids = tokens(60)
-    runtime = FastRuntime(model, int8=True)
+    runtime = FastRuntime(model, Weights.INT8)
     runtime.prefill(Inputs((), None, ids[:-FEW_ROWS]), lambda: None)
     steps = [runtime.step(token) for token in ids[-FEW_ROWS:]]
     runtime.drop(FEW_ROWS)
@@ -139,6 +132,6 @@ def test_frequencies_that_a_cast_has_rounded_are_made_anew(tmp_path: Path) -> No
     exact = load_tiny_model(tmp_path / "exact").model
     cast = load_tiny_model(tmp_path / "cast").model.to(torch.bfloat16).to(torch.float32)
     assert not torch.equal(cast.model.rotary_emb.inv_freq, exact.model.rotary_emb.inv_freq)
-    angles = [FastRuntime(model, int8=False)._cache for model in (exact, cast)]
+    angles = [FastRuntime(model, Weights.PLAIN)._cache for model in (exact, cast)]
     first, second = (cache.slots(0, 300) for cache in angles)
     assert torch.equal(first.cos, second.cos) and torch.equal(first.sin, second.sin)

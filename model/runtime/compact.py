@@ -1,0 +1,106 @@
+"""The stack that decodes: which format its weights take, and the stack made of them.
+
+Owns the choice and its trial; the formats are `model.runtime.int8` and `model.runtime.int4`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from enum import StrEnum
+
+import torch
+
+from model.runtime.int4 import int4_multiply, recovered
+from model.runtime.int8 import Multiply, can_be_int8, int8_multiply, plain_multiply, rounded
+from model.runtime.layers import Layer, Stack, plain_stack
+from model.runtime.plan import LayerPlan, Matrix, Plan
+
+TRIAL_BYTES = 2**25
+"""Plain weights read in one round of the trial: more than a core's cache holds, as in a real model."""
+TRIAL_ROUNDS = 5
+
+
+class Weights(StrEnum):
+    """How the stack that decodes holds its weights.
+
+    `PLAIN` shares the module's. `INT8` takes a byte a weight. `INT4` takes 0.625 bytes of a matrix
+    that came from a four-bit file and one of any other, the head among them.
+    """
+
+    PLAIN = "plain"
+    INT8 = "int8"
+    INT4 = "int4"
+
+
+def decoding_stack(plan: Plan, weights: Weights) -> Stack:
+    """The stack for few rows. Raises ValueError where a matrix does not take the format."""
+    if weights is Weights.PLAIN:
+        return plain_stack(plan)
+    with torch.inference_mode():
+        layers = tuple(_layer(layer, plan.dtype, weights) for layer in plan.layers)
+        head = int8_multiply(rounded(plan.head, plan.gain_out), plan.dtype)
+    return Stack(plan, True, layers, None, head)
+
+
+def _layer(layer: LayerPlan, dtype: torch.dtype, weights: Weights) -> Layer:
+    gain_in, qkv = _gained(layer.qkv, layer.gain_in, dtype, weights)
+    gain_mid, gate_up = _gained(layer.gate_up, layer.gain_mid, dtype, weights)
+    _, out = _gained(layer.out, None, dtype, weights)
+    _, down = _gained(layer.down, None, dtype, weights)
+    return Layer(gain_in, qkv, out, gain_mid, gate_up, down)
+
+
+def _gained(
+    matrix: Matrix, gain: torch.Tensor | None, dtype: torch.dtype, weights: Weights
+) -> tuple[torch.Tensor | None, Multiply]:
+    """The compact matrix, and the gain still to be applied before it: integers of 8 bits take it in."""
+    levels = recovered(matrix) if weights is Weights.INT4 else None
+    if levels is not None:
+        return gain, int4_multiply(levels, dtype)
+    return None, int8_multiply(rounded(matrix, gain), dtype)
+
+
+def fastest_weights(plan: Plan) -> Weights:
+    """The format in which one row is multiplied fastest here, by a trial of some tens of ms.
+
+    Processors' kernels differ more than the bytes do: without one of its own, a compact format can
+    be many times slower. Where other work disturbs, the fastest of several rounds decides.
+    """
+    matrices = [
+        matrix for layer in plan.layers for matrix in (layer.qkv, layer.out, layer.gate_up, layer.down)
+    ]
+    if not all(can_be_int8(matrix) for matrix in (*matrices, plan.head)):
+        return Weights.PLAIN
+    chosen = _up_to(matrices, TRIAL_BYTES)
+    with torch.inference_mode():
+        rows = [torch.full((1, matrix.weight.shape[1]), 0.5, dtype=plan.dtype) for matrix in chosen]
+        kinds = {weights: made for weights in Weights if (made := _made(chosen, weights, plan.dtype))}
+        rounds = [{kind: _seconds(kinds[kind], rows) for kind in kinds} for _ in range(TRIAL_ROUNDS)]
+    return min(kinds, key=lambda kind: min(seconds[kind] for seconds in rounds))
+
+
+def _made(matrices: Sequence[Matrix], weights: Weights, dtype: torch.dtype) -> list[Multiply]:
+    """The matrices in a format; none if that format is of no use to them."""
+    if weights is Weights.PLAIN:
+        return [plain_multiply(matrix) for matrix in matrices]
+    if weights is Weights.INT8:
+        return [int8_multiply(rounded(matrix), dtype) for matrix in matrices]
+    found = [recovered(matrix) for matrix in matrices]
+    return [int4_multiply(levels, dtype) for levels in found if levels is not None] if all(found) else []
+
+
+def _up_to(matrices: Sequence[Matrix], n_bytes: int) -> Sequence[Matrix]:
+    total = 0
+    for index, matrix in enumerate(matrices):
+        total += matrix.weight.nbytes
+        if total >= n_bytes:
+            return matrices[: index + 1]
+    return matrices
+
+
+def _seconds(multiplies: Sequence[Multiply], rows: Sequence[torch.Tensor]) -> float:
+    began = time.perf_counter()
+    for multiply, row in zip(multiplies, rows, strict=True):
+        multiply(row)
+    return time.perf_counter() - began
