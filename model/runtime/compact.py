@@ -5,6 +5,7 @@ Owns the choice and its trial; the formats are `model.runtime.int8` and `model.r
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from enum import StrEnum
@@ -18,7 +19,10 @@ from model.runtime.plan import LayerPlan, Matrix, Plan
 
 TRIAL_BYTES = 2**25
 """Plain weights read in one round of the trial: more than a core's cache holds, as in a real model."""
-TRIAL_ROUNDS = 5
+TRIAL_ROUNDS = 8
+
+
+log = logging.getLogger(__name__)
 
 
 class Weights(StrEnum):
@@ -65,7 +69,8 @@ def fastest_weights(plan: Plan) -> Weights:
     """The format in which one row is multiplied fastest here, by a trial of some tens of ms.
 
     Processors' kernels differ more than the bytes do: without one of its own, a compact format can
-    be many times slower. Where other work disturbs, the fastest of several rounds decides.
+    be many times slower. Each matrix counts with its fastest round, since other work on the machine
+    disturbs nearly every round as a whole.
     """
     matrices = [
         matrix for layer in plan.layers for matrix in (layer.qkv, layer.out, layer.gate_up, layer.down)
@@ -77,7 +82,11 @@ def fastest_weights(plan: Plan) -> Weights:
         rows = [torch.full((1, matrix.weight.shape[1]), 0.5, dtype=plan.dtype) for matrix in chosen]
         kinds = {weights: made for weights in Weights if (made := _made(chosen, weights, plan.dtype))}
         rounds = [{kind: _seconds(kinds[kind], rows) for kind in kinds} for _ in range(TRIAL_ROUNDS)]
-    return min(kinds, key=lambda kind: min(seconds[kind] for seconds in rounds))
+    fastest = {
+        kind: sum(map(min, zip(*(seconds[kind] for seconds in rounds), strict=True))) for kind in kinds
+    }
+    log.debug("trial of the weights' formats, in seconds: %s", fastest)
+    return min(fastest, key=lambda kind: fastest[kind])
 
 
 def _made(matrices: Sequence[Matrix], weights: Weights, dtype: torch.dtype) -> list[Multiply]:
@@ -99,8 +108,11 @@ def _up_to(matrices: Sequence[Matrix], n_bytes: int) -> Sequence[Matrix]:
     return matrices
 
 
-def _seconds(multiplies: Sequence[Multiply], rows: Sequence[torch.Tensor]) -> float:
-    began = time.perf_counter()
+def _seconds(multiplies: Sequence[Multiply], rows: Sequence[torch.Tensor]) -> list[float]:
+    """How long each took, one after the other, so that each finds its weights out of the caches."""
+    seconds = []
     for multiply, row in zip(multiplies, rows, strict=True):
+        began = time.perf_counter()
         multiply(row)
-    return time.perf_counter() - began
+        seconds.append(time.perf_counter() - began)
+    return seconds

@@ -88,10 +88,11 @@ def _normed(rows: torch.Tensor, gain: torch.Tensor | None, plan: Plan) -> torch.
     A few small calls: torch's own `rms_norm` is made of more, and takes twice as long on one row.
     """
     lengths: torch.Tensor = vector_norm(rows, dim=-1, keepdim=True)
-    normed = rows / lengths.hypot_(plan.floor)
-    if gain is not None:
-        normed.mul_(gain)
-    return normed.to(plan.dtype)
+    lengths.hypot_(plan.floor)
+    normed = torch.empty(rows.shape, dtype=plan.dtype)
+    if gain is None:
+        return torch.div(rows, lengths, out=normed)
+    return torch.mul(rows / lengths, gain, out=normed)
 
 
 def _turn(plan: Plan, heads: torch.Tensor, slots: Slots) -> None:

@@ -100,7 +100,7 @@ def test_logits_stay_near_and_drafts_equal_steps(whole: bool) -> None:
 def choose(
     monkeypatch: pytest.MonkeyPatch, model: PreTrainedModel, seconds: dict[str, list[float]]
 ) -> Weights:
-    """The choice where multiplying took so long, round by round."""
+    """The choice where every matrix of a format took so long, round by round."""
     left = {kind: list(times) for kind, times in seconds.items()}
     kinds: dict[int, str] = {}
     make = compact._made
@@ -110,8 +110,8 @@ def choose(
         kinds[id(multiplies)] = weights
         return multiplies
 
-    def timed(multiplies: Sequence[Multiply], rows: Sequence[torch.Tensor]) -> float:
-        return left[kinds[id(multiplies)]].pop(0)
+    def timed(multiplies: Sequence[Multiply], rows: Sequence[torch.Tensor]) -> list[float]:
+        return [left[kinds[id(multiplies)]].pop(0)] * len(rows)
 
     with monkeypatch.context() as patch:
         patch.setattr(compact, "_made", made)
@@ -120,11 +120,25 @@ def choose(
 
 
 def test_the_fastest_of_the_rounds_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = {"plain": [3.0] * 5, "int8": [9, 9, 2.0, 9, 9], "int4": [8, 8, 8, 8, 1.0]}
+    times = {"plain": [3.0] * 8, "int8": [9, 9, 2.0, 9, 9, 9, 9, 9], "int4": [8, 8, 8, 8, 8, 8, 8, 1.0]}
     assert choose(monkeypatch, model_of_levels(), times) is Weights.INT4
     assert choose(monkeypatch, model_of_levels(whole=False), times) is Weights.INT8  # no levels, no trial
-    slow = {"plain": [3.0] * 5, "int8": [4.0] * 5, "int4": [5.0] * 5}
+    slow = {"plain": [3.0] * 8, "int8": [4.0] * 8, "int4": [5.0] * 8}
     assert choose(monkeypatch, model_of_levels(), slow) is Weights.PLAIN
+
+
+def test_each_matrix_counts_with_its_own_fastest_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every round of a format was disturbed somewhere, but never at the same matrix."""
+    model, rounds = model_of_levels(), iter(range(1000))
+
+    def timed(multiplies: Sequence[Multiply], rows: Sequence[torch.Tensor]) -> list[float]:
+        number, kind = divmod(next(rounds), 3)
+        if kind == 0:  # plain, tried first
+            return [3.0] * len(rows)
+        return [99.0 if place % 2 == number % 2 else float(3 - kind) for place in range(len(rows))]
+
+    monkeypatch.setattr(compact, "_seconds", timed)
+    assert fastest_weights(plan_of(model)) is Weights.INT4
 
 
 def test_a_real_trial_ends_with_a_format_and_leaves_the_weights_alone() -> None:
