@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 
 from hef_lsp import __version__
-from hef_lsp.commands import bench, completing, demonstration, diagnosis, indexing, models, serving, training
+from hef_lsp.commands import (
+    bench,
+    completing,
+    demonstration,
+    diagnosis,
+    evaluating,
+    indexing,
+    models,
+    serving,
+    training,
+)
 
 app = typer.Typer(
     name="hef-lsp",
@@ -26,6 +36,7 @@ app.command("complete")(completing.complete)
 app.command("explain")(completing.explain)
 app.command("doctor")(diagnosis.doctor)
 app.command("demo")(demonstration.demo)
+app.command("eval")(evaluating.evaluate)
 app.add_typer(models.app, name="model")
 app.add_typer(bench.app, name="bench")
 app.add_typer(training.app, name="train")

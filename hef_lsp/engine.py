@@ -25,6 +25,8 @@ from hef_lsp.settings import ContextMode, Settings
 from hef_lsp.stage_guard import StageGuard
 from indexer.languages import line_comment
 from indexer.retriever import Retriever
+from indexer.suffix_index import SuffixSnapshot
+from indexer.suffix_session import SuffixSession
 from model.prompt import BuiltPrompt, PromptLimits, PromptPlan, build_prompt
 from model.protocols import CancelSignal, Generation, StopMode, StopReason, StopRule
 
@@ -36,6 +38,10 @@ LARGEST_ANSWER = 2
 
 STOP_PREFIX_CHARS = 4000
 """Of the text before the cursor, for the generator's stop rule: enough for any sane open bracket."""
+
+
+MEMORY_CHARS = 60_000
+"""Of the text before the cursor, for the exact memory."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,9 @@ class CompletionEngine:
             return []
         with clock.stage("prompt"):
             built = self._prompt(job, context)
+        with clock.stage("memory"):
+            memory = self._guard.attempt("the exact memory", lambda: self._memory(job))
+            built = replace(built, prompt=replace(built.prompt, memory=memory))
         generations = self._generate(job, built, cancel, clock)
         if generations is None:
             return []
@@ -185,6 +194,14 @@ class CompletionEngine:
             reserve=job.max_tokens,
         )
         return build_prompt(plan, limits, generator.tokenizer, generator.fim)
+
+    def _memory(self, job: _Job) -> SuffixSession | None:
+        """What the workspace says after the words at the cursor; the open file counts up to there."""
+        if not job.settings.context.memory:
+            return None
+        own_ids = self._models.generator.tokenizer.encode(job.request.prefix[-MEMORY_CHARS:])
+        snapshot = SuffixSnapshot() if job.view is None else job.view.memory
+        return SuffixSession(snapshot, job.request.path, own_ids)
 
     def _generate(
         self, job: _Job, built: BuiltPrompt, cancel: CancelSignal, clock: StageClock

@@ -31,6 +31,7 @@ class Timings:
     retrieve_ms: float = 0.0
     project_ms: float = 0.0
     prompt_ms: float = 0.0
+    memory_ms: float = 0.0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
     postprocess_ms: float = 0.0

@@ -82,6 +82,10 @@ class Agenda:
             return Step.OPEN in self.failed
         return not (self.scan_wanted or self.fuse_wanted or len(self.queue))
 
+    def want_fusing(self, wanted: bool) -> None:
+        """Whether there is anything to fuse or to remember; not after a failure, until something new came."""
+        self.fuse_wanted = wanted and Step.FUSE not in self.failed
+
     def fail(self, step: Step, changes: Iterable[FileChange] = ()) -> None:
         """`step` failed; `changes` are those it could not work off."""
         self.failed.add(step)

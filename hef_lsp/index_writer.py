@@ -39,7 +39,6 @@ LEAST_SCAN_S = 0.5
 
 TYPING_S = 1.0
 """So long after a keystroke nothing is fused: the next one would wait for the batch under way."""
-
 LONGEST_YIELD_S = 5.0
 YIELD_POLL_S = 0.005
 ANNOUNCE_EVERY_S = 0.1
@@ -308,6 +307,7 @@ class IndexWriter:
     def _fuse(self) -> None:
         assert self._index is not None
         updater, signal = self._index.updater, WorkSlice(self._fuse_interrupted, most_s=LONGEST_FUSE_S)
+        updater.remember(self._index.view(), self._work.first(), signal)
         before = updater.pending()
         updater.fuse_pending(None, self._work.first(), signal)
         if updater.pending() >= before > 0 and not signal.fired:
@@ -319,7 +319,7 @@ class IndexWriter:
         if self._doing is Step.FUSE:
             self._progress = (self._most_pending - pending, self._most_pending)
         with self._wake:
-            self._agenda.fuse_wanted = pending > 0 and Step.FUSE not in self._agenda.failed
+            self._agenda.want_fusing(pending + index.updater.unread() > 0)
 
     def _give_way(self) -> None:
         """Waits while a keystroke is served: both want the interpreter, and a person waits for one."""

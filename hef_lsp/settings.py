@@ -35,7 +35,9 @@ class ModelSettings:
     device: str = _doc("auto", "`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.")
     threads: int = _doc(0, "CPU threads for the models; 0 means as many as there are physical cores.", 0, 256)
     embedder: str = _doc("static", "Retrieval keys: `static`, `minilm` or a sentence-transformers id.")
-    checkpoint: str = _doc("auto", "Trained weights: a checkpoint folder, `auto`, or `none` for the plain generator.")
+    checkpoint: str = _doc(
+        "auto", "Trained weights: a checkpoint folder, `auto`, or `none` for the plain generator."
+    )
     offline: bool = _doc(False, "Never fetch a model; say what is missing instead.")
 
 
@@ -52,6 +54,7 @@ class ContextSettings:
     suffix_tokens: int = _doc(
         96, "Most tokens of the file after the cursor, for models that read them.", 0, 4096
     )
+    memory: bool = _doc(True, "Weigh in what followed the same words elsewhere in the workspace.")
     hits: int = _doc(6, "Most chunks and ancestors retrieved for one request.", 0, 64)
 
 
@@ -78,7 +81,12 @@ class IndexSettings:
     exclude: tuple[str, ...] = _doc((), "Patterns (as in .gitignore) never to read.")
     max_files: int = _doc(50_000, "Most files read.", 1, 10_000_000)
     max_file_kib: int = _doc(1024, "Files larger than this are not read, in KiB.", 1, 1_048_576)
-    max_memory_mib: int = _doc(1024, "Most memory for vectors held in RAM, in MiB.", 16, 1_048_576)
+    max_memory_mib: int = _doc(
+        1024,
+        "Most RAM for vectors, in MiB; exact memory takes a quarter of it more.",
+        16,
+        1_048_576,
+    )
     quiet_ms: int = _doc(
         300, "Quiet time after a change before the index follows it, in milliseconds.", 0, 60_000
     )

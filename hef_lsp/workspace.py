@@ -275,5 +275,7 @@ def _open_index(
 ) -> Index:
     from indexer.index import Index, IndexModels  # loads the store's libraries, so not with the server
 
-    needed = IndexModels(models.embedder, models.fuser, models.count_tokens, models.tokenizer_id)
+    needed = IndexModels(
+        models.embedder, models.fuser, models.count_tokens, models.tokenizer_id, models.encode
+    )
     return Index.open(directory, tree, needed, compute, fuse, max_memory_bytes)

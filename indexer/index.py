@@ -17,21 +17,30 @@ from indexer.hnsw import HnswVectorStore
 from indexer.source_files import SourceTree
 from indexer.state import IndexState
 from indexer.store import IndexStore, StoreIdentity
+from indexer.suffix_index import SuffixSnapshot
+from indexer.token_memory import EncodeBatch, TokenMemory
 from indexer.updater import IndexUpdater, UpdateReport
 from indexer.view import IndexView
 from model.protocols import Embedder, Fuser
 
 __all__ = ["Compute", "Index", "IndexModels", "IndexStatus", "IndexView"]
 
+MEMORY_SHARE = 4
+"""The exact memory takes at most one part in so many of the memory that vectors may take."""
+
 
 @dataclass(frozen=True)
 class IndexModels:
-    """What the index needs of the models. `tokenizer_id` names what `count_tokens` counts."""
+    """What the index needs of the models. `tokenizer_id` names what `count_tokens` counts.
+
+    `encode` gives the tokens of texts for the exact memory; None leaves it empty.
+    """
 
     embedder: Embedder
     fuser: Fuser | None
     count_tokens: TokenCounter
     tokenizer_id: str
+    encode: EncodeBatch | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,8 @@ class IndexStatus:
     """What the index holds and what it has cost since it was made.
 
     `embedded`: chunks through the embedder; `encoded`: chunks through the fuser; `fused`: parents
-    through the fuser; `pending`: nodes that still wait for the fuser; `rejected`: reason -> how many
+    through the fuser; `pending`: nodes that still wait for the fuser; `remembered`: tokens in the
+    exact memory; `rejected`: reason -> how many
     entries are not read for it. Sizes in bytes.
     """
 
@@ -53,6 +63,7 @@ class IndexStatus:
     pending: int
     bytes_on_disk: int
     bytes_in_memory: int
+    remembered: int
     store: str
     read_only: bool
     rejected: dict[str, int]
@@ -72,6 +83,7 @@ class Index:
         self._store, self._lock, self._fuser = store, lock, fuser
         self._state = IndexState(store, models.embedder.model_id, models.embedder.dimension, max_memory_bytes)
         self._backlog = None if fuser is None else FusingBacklog(store, fuser, compute, self._state)
+        self._memory = TokenMemory(models.encode, max_memory_bytes // MEMORY_SHARE) if models.encode else None
         self.updater = IndexUpdater(
             store,
             self._state,
@@ -81,6 +93,7 @@ class Index:
             compute,
             self._backlog,
             self._publish,
+            self._memory,
         )
 
     @staticmethod
@@ -109,6 +122,8 @@ class Index:
         self._state.load()
         if self._backlog is not None:
             self._backlog.follow(list(self._state.hierarchy.nodes()))
+        if self._memory is not None:
+            self._memory.follow(self._state.files)
         self._publish(self.updater.generation)
 
     def _forget_files(self, embedder_id: str) -> None:
@@ -120,7 +135,8 @@ class Index:
     def _publish(self, generation: int) -> None:
         fuser = self._fuser
         shape = (fuser.n_vectors, fuser.dimension) if fuser else (0, 0)
-        self._view = self._state.view(generation, fuser.model_id if fuser else None, shape)
+        memory = SuffixSnapshot() if self._memory is None else self._memory.snapshot
+        self._view = self._state.view(generation, fuser.model_id if fuser else None, shape, memory)
 
     def view(self) -> IndexView:
         """The newest generation."""
@@ -139,7 +155,8 @@ class Index:
             fused=store.counter("fused"),
             pending=self.updater.pending(),
             bytes_on_disk=store.n_bytes,
-            bytes_in_memory=keys.n_bytes,
+            bytes_in_memory=keys.n_bytes + view.memory.n_bytes,
+            remembered=view.memory.n_tokens,
             store="hnsw" if isinstance(keys, HnswVectorStore) else "exact",
             read_only=store.read_only,
             rejected=self.updater.rejections(),

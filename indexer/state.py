@@ -15,6 +15,7 @@ import numpy as np
 from indexer.hierarchy import Hierarchy, Node, NodeKind
 from indexer.hnsw import HnswVectorStore, hnsw_is_available
 from indexer.store import IndexStore
+from indexer.suffix_index import SuffixSnapshot
 from indexer.vector_store import ExactVectorStore, VectorStore
 from indexer.view import FileFacts, IndexView, Places
 from model.protocols import FloatArray, IntArray
@@ -150,9 +151,23 @@ class IndexState:
             graph.add(labels, self._keys.keys_of(labels))
             self._keys = graph
 
-    def view(self, generation: int, fuser_id: str | None, memory_shape: tuple[int, int]) -> IndexView:
+    def view(
+        self,
+        generation: int,
+        fuser_id: str | None,
+        memory_shape: tuple[int, int],
+        memory: SuffixSnapshot,
+    ) -> IndexView:
         """The picture of now."""
         keys = self._keys.snapshot()
         return IndexView(
-            generation, self.hierarchy, self.files, self._places, keys, self._store, fuser_id, memory_shape
+            generation,
+            self.hierarchy,
+            self.files,
+            self._places,
+            keys,
+            self._store,
+            fuser_id,
+            memory_shape,
+            memory,
         )

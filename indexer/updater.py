@@ -22,7 +22,8 @@ from indexer.lexicon import identifier_terms
 from indexer.source_files import FileChange, Rejected, SourceFile, SourceTree
 from indexer.state import IndexState
 from indexer.store import IndexStore
-from indexer.view import FileFacts
+from indexer.token_memory import TokenMemory
+from indexer.view import FileFacts, IndexView
 from model.protocols import CancelSignal, Embedder, FloatArray, NeverCancelled
 
 FILES_A_BATCH = 64
@@ -85,10 +86,11 @@ class IndexUpdater:
         compute: Compute,
         backlog: FusingBacklog | None,
         publish: Callable[[int], None],
+        memory: TokenMemory | None = None,
     ) -> None:
         self._store, self._state, self._tree = store, state, tree
         self._embedder, self._count_tokens, self._compute = embedder, count_tokens, compute
-        self._backlog, self._publish = backlog, publish
+        self._backlog, self._publish, self._memory = backlog, publish, memory
         self._rejected: dict[str, str] = {}
         self.last: UpdateReport | None = None
 
@@ -205,11 +207,24 @@ class IndexUpdater:
         came = self._state.change(shape, files)
         if self._backlog is not None:
             self._backlog.follow(came)
+        if self._memory is not None:
+            self._memory.follow(shape)
         self._publish(generation)
 
     def pending(self) -> int:
         """Memories still to be made."""
         return 0 if self._backlog is None else len(self._backlog)
+
+    def unread(self) -> int:
+        """Files that the exact memory has not read yet."""
+        return 0 if self._memory is None else len(self._memory)
+
+    def remember(
+        self, view: IndexView, first: Sequence[str] = (), cancel: CancelSignal | None = None
+    ) -> None:
+        """Lets the exact memory read what it has not, files of `first` before the others."""
+        if self._memory is not None and self._memory.work(view, first, cancel or NeverCancelled()):
+            self._publish(self.generation)
 
     def fuse_pending(
         self,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from indexer.chunk import Chunk
 from indexer.hierarchy import Hierarchy, Node
 from indexer.store import IndexStore
+from indexer.suffix_index import SuffixSnapshot
 from indexer.vector_store import KeySnapshot
 from model.protocols import FloatArray, IntArray
 
@@ -35,7 +36,7 @@ class Places:
 
 @dataclass(frozen=True)
 class IndexView:
-    """`n_vectors` and `dimension` are the fuser's M and D; 0 without a fuser."""
+    """`memory_shape` is the fuser's M and D, zeros without a fuser; `memory` the exact memory so far."""
 
     generation: int
     hierarchy: Hierarchy
@@ -45,6 +46,7 @@ class IndexView:
     store: IndexStore
     fuser_id: str | None
     memory_shape: tuple[int, int]
+    memory: SuffixSnapshot
 
     def chunk(self, node_id: str) -> Chunk:
         """The chunk at a place, with its text. KeyError if the place is no chunk of this generation."""

@@ -20,6 +20,7 @@ from model.errors import ModelError, ModelNotFound
 from model.fuser import FuserConfig
 from model.generator import HfGenerator
 from model.hub import ModelHub
+from model.interpolation import gate_for
 from model.layers import Backbone
 from model.loading import LoadedModel, load_language_model
 from model.projector import ProjectorConfig
@@ -49,6 +50,7 @@ class ModelBundle:
     fuser: Fuser | None
     projector: Projector | None
     count_tokens: Callable[[Sequence[str]], list[int]]
+    encode: Callable[[Sequence[str]], list[list[int]]]
     tokenizer_id: str
     preferred_context: str
     notes: tuple[str, ...]
@@ -69,7 +71,7 @@ def load_bundle(
     loaded, fuser, projector, context = _trained_side(checkpoint, loaded, short_name, notes)
     for note in notes:
         log.warning("%s", note)
-    generator = HfGenerator(loaded)
+    generator = HfGenerator(loaded, gate_for(short_name))
     _warm_up(generator)
     return ModelBundle(
         generator=generator,
@@ -77,6 +79,7 @@ def load_bundle(
         fuser=fuser,
         projector=projector,
         count_tokens=loaded.tokenizer.count,
+        encode=loaded.tokenizer.encode_batch,
         tokenizer_id=tokenizer_id(loaded.tokenizer),
         preferred_context=context,
         notes=tuple(notes),

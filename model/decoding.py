@@ -17,6 +17,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from model.healing import Healing
+from model.interpolation import Interpolation
 from model.protocols import FloatArray, StopReason
 from model.stopping import Stop, StopTracker
 from model.tokenization import HfTokenizer, TextStream
@@ -211,16 +212,29 @@ class Chosen:
 class GreedyChoice:
     """The likeliest token, or at the first that says anything new the one of rank `branch`."""
 
-    def __init__(self, tokenizer: HfTokenizer, healing: Healing, branch: int) -> None:
+    def __init__(
+        self,
+        tokenizer: HfTokenizer,
+        healing: Healing,
+        branch: int,
+        memory: Interpolation | None = None,
+    ) -> None:
         self._tokenizer = tokenizer
+        self._memory = memory
         self._healing = healing
         self._branch = branch
         self._stream = TextStream(tokenizer)
 
     def next(self, logits: torch.Tensor) -> Chosen:
-        """The choice by the logits ``[V]``; each call goes on from the last."""
+        """The choice by the logits ``[V]``, mixed with the memory; each call goes on from the last."""
+        chosen = self._next(logits)
+        if self._memory is not None:
+            self._memory.push(chosen.token_id)
+        return chosen
+
+    def _next(self, logits: torch.Tensor) -> Chosen:
         with torch.inference_mode():
-            scores = logits.float()
+            scores = logits.float() if self._memory is None else self._memory.mixed(logits)
             if self._healing.text:
                 return self._spelling(scores)
             token_id, logprob = _of_rank(scores, self._branch)

@@ -15,7 +15,9 @@ import torch
 
 from model.decoding import Decoded, GreedyChoice, Halt, Inputs, KvSession, decode_greedily
 from model.errors import ModelTooLarge
+from model.exact_memory import ExactMemory
 from model.healing import Healing, Vocabulary
+from model.interpolation import Gate, Interpolation
 from model.loading import LoadedModel, is_out_of_memory
 from model.protocols import (
     CancelSignal,
@@ -39,7 +41,9 @@ class HfGenerator:
     generator that answers the next request as a fresh one would.
     """
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, gate: Gate | None = None) -> None:
+        """`gate` says how far to trust the workspace's exact memory; without one it is not asked."""
+        self._gate = gate
         self._loaded = loaded
         self._session = KvSession(loaded.model)
         self._vocabulary = Vocabulary(loaded.tokenizer)
@@ -64,6 +68,10 @@ class HfGenerator:
     @property
     def fim(self) -> FimTemplate | None:
         return self._loaded.fim
+
+    def forget(self) -> None:
+        """Drops the KV cache."""
+        self._session.clear()
 
     def generate(
         self,
@@ -122,8 +130,14 @@ class HfGenerator:
     ) -> Decoded:
         if isinstance(logits, StopReason):
             return Decoded(logits)
-        choice = GreedyChoice(self.tokenizer, Healing(self._vocabulary, task.healed), rule.branch)
+        healing = Healing(self._vocabulary, task.healed)
+        choice = GreedyChoice(self.tokenizer, healing, rule.branch, self._interpolation(task))
         return decode_greedily(self._session, logits, choice, StopTracker(rule), task.is_spent, halt, on_text)
+
+    def _interpolation(self, task: _Task) -> Interpolation | None:
+        if self._gate is None or task.memory is None:
+            return None
+        return Interpolation(task.memory, self._gate, task.inputs.ids)
 
     def _task(self, prompt: Prompt, rule: StopRule) -> _Task:
         """The prompt cut at its left to fit and at its right to be spelt again."""
@@ -149,7 +163,7 @@ class HfGenerator:
         inputs = Inputs(self.tokenizer.prefix_ids, rows, ids)
         if not inputs.keys:
             inputs = Inputs((), None, (self._start_id(),))
-        return _Task(inputs, healed, n_new, room - len(ids))
+        return _Task(inputs, healed, n_new, room - len(ids), prompt.memory)
 
     def _start_id(self) -> int:
         """What an empty prompt is taken for, as a model must read something: an end of the text before."""
@@ -164,6 +178,7 @@ class _Task:
     healed: str
     n_new: int
     n_decoded: int
+    memory: ExactMemory | None = None
 
     def is_spent(self, decoded: Decoded) -> bool:
         return decoded.n_said >= self.n_new or len(decoded.token_ids) >= self.n_decoded

@@ -18,6 +18,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from model.exact_memory import ExactMemory
+
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
@@ -124,11 +126,13 @@ class Prompt:
     """What the generator reads: pseudo-tokens first, then text.
 
     `token_ids` is laid out so that what does not change while typing comes first.
-    `pseudo_tokens` is ``[P, H]`` or None.
+    `pseudo_tokens` is ``[P, H]`` or None. `memory` is asked at each step what followed such words in the
+    workspace.
     """
 
     token_ids: tuple[int, ...]
     pseudo_tokens: FloatArray | None = None
+    memory: ExactMemory | None = field(default=None, compare=False)
 
 
 class StopMode(StrEnum):
@@ -218,6 +222,10 @@ class Generator(Protocol):
     @property
     def fim(self) -> FimTemplate | None:
         """None for families that read only to the left."""
+        ...
+
+    def forget(self) -> None:
+        """Drops what is kept of earlier prompts; the next one is read from its start."""
         ...
 
     def generate(

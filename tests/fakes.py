@@ -148,6 +148,9 @@ class FakeGenerator:
         self.first_token = threading.Event()
         self._last: Prompt | None = None
 
+    def forget(self) -> None:
+        """Keeps nothing."""
+
     def generate(
         self,
         prompt: Prompt,
@@ -318,6 +321,7 @@ class FakeBundle:
     fuser: Fuser | None
     projector: Projector | None
     count_tokens: Callable[[Sequence[str]], list[int]]
+    encode: Callable[[Sequence[str]], list[list[int]]]
     tokenizer_id: str = "fake-tokenizer"
     preferred_context: str = "text"
     notes: tuple[str, ...] = field(default=())
@@ -339,6 +343,7 @@ def fake_bundle(
         fuser=FakeFuser() if with_fuser else None,
         projector=FakeProjector(generator.hidden_size) if with_fuser else None,
         count_tokens=generator.tokenizer.count,
+        encode=lambda texts: [generator.tokenizer.encode(text) for text in texts],
         preferred_context=preferred_context,
         notes=notes,
     )

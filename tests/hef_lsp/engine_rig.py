@@ -14,6 +14,7 @@ from hef_lsp.request import CompletionRequest, SelectedCompletion
 from hef_lsp.settings import CompletionSettings, ContextMode, ContextSettings, Settings
 from indexer.hierarchy import Node, NodeKind
 from indexer.retriever import Hit, Query
+from indexer.suffix_index import SuffixSnapshot
 from model.protocols import FloatArray
 
 CURSOR = "║"
@@ -71,6 +72,7 @@ class FakeView:
     fused: set[str] = field(default_factory=set)
     generation: int = 1
     broken: bool = False
+    memory: SuffixSnapshot = field(default_factory=SuffixSnapshot)
 
     def __contains__(self, digest: str) -> bool:
         return any(hit.node.digest == digest for hit in self.hits)

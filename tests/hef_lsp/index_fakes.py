@@ -102,6 +102,12 @@ class FakeIndex:
     def pending(self) -> int:
         return len(self.unfused)
 
+    def unread(self) -> int:
+        return 0
+
+    def remember(self, view, first=(), cancel=None) -> None:
+        """There is no exact memory in this fake."""
+
     def scan(self, first=(), progress=None, cancel=None) -> None:
         self._check()
         self.n_scans += 1

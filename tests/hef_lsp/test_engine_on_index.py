@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,8 @@ from hef_lsp.request import CompletionRequest
 from hef_lsp.settings import ContextMode
 from indexer.index import Index, IndexModels, IndexView
 from indexer.source_files import FileChange, SourceTree
-from model.protocols import NeverCancelled
+from model.exact_memory import ExactMemory
+from model.protocols import CancelSignal, Generation, NeverCancelled, Prompt, StopRule
 
 GO = NeverCancelled()
 CONFIG = "def load_config(path, strict):\n    return parse(path, strict)\n"
@@ -26,6 +27,24 @@ FILES = {
     "lib/widget.py": WIDGET,
     "app.py": "import os\n\ncfg = 1\n",
 }
+
+
+class MemorySpy(FakeGenerator):
+    """Keeps the memories that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(inducing())
+        self.memories: list[ExactMemory | None] = []
+
+    def generate(
+        self,
+        prompt: Prompt,
+        rule: StopRule,
+        cancel: CancelSignal,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Generation:
+        self.memories.append(prompt.memory)
+        return super().generate(prompt, rule, cancel, on_text)
 
 
 @dataclass
@@ -50,8 +69,10 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     for path, text in FILES.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, encoding="utf-8")
-    bundle = fake_bundle(FakeGenerator(inducing()))
-    models = IndexModels(bundle.embedder, bundle.fuser, bundle.count_tokens, bundle.tokenizer_id)
+    bundle = fake_bundle(MemorySpy())
+    models = IndexModels(
+        bundle.embedder, bundle.fuser, bundle.count_tokens, bundle.tokenizer_id, bundle.encode
+    )
     tree = SourceTree(root, (), 1000, 1 << 20)
     index = Index.open(tmp_path / "index", tree, models, compute_here, True, 1 << 28)
     made: Workspace
@@ -122,3 +143,25 @@ def test_a_closed_index_costs_the_context_only(work: Workspace) -> None:
     assert explanation is not None
     assert explanation.mode == "none"
     assert explanation.notes == ("no context: the search in the index failed",)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_generator_is_given_the_memory_of_other_files_unless_turned_off(
+    tmp_path: Path, wanted: bool
+) -> None:
+    with workspace(tmp_path) as work:
+        work.index.updater.remember(work.index.view())
+        spy = work.bundle.generator
+        assert isinstance(spy, MemorySpy)
+        settings = settings_with(ContextMode.NONE)
+        settings = replace(settings, context=replace(settings.context, memory=wanted))
+        engine = CompletionEngine(work.bundle, work.view, lambda: settings)
+        engine.complete(request_at("import os\n\ncfg = load_config(║\n"), GO)
+        (memory,) = spy.memories
+        if not wanted:
+            assert memory is None
+            return
+        assert memory is not None
+        match = memory.match(spy.tokenizer.encode("def load_config(path"))
+        assert match is not None
+        assert spy.tokenizer.decode(match.candidates[0].ahead).startswith(", strict):")

@@ -1,0 +1,1 @@
+"""Benchmarks run through the product's own engine."""

@@ -1,0 +1,122 @@
+"""A segment of the exact memory: some files' tokens, sorted by what stands before each.
+
+Owns one immutable suffix array, its building and its searching. Which files are in which segment is
+`indexer.suffix_index`.
+
+`stored` holds every token plus one, with a zero before each file, so that no context reaches across
+files. `order` lists the places of tokens sorted by the tokens before them, nearest first, `ORDER` deep:
+all places that follow the same words stand together, and a longer context is a range within the range of
+a shorter one. 2 + 4 bytes a token (4 + 4 for vocabularies over 65,534); building takes some 40 more while
+it lasts.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.protocols import IntArray
+
+ORDER = 16
+"""Tokens of context by which places are sorted; a longer match is as certain as this one."""
+SAMPLE = 4096
+"""Of a larger range, so many places are looked at, evenly spaced."""
+
+Tokens = NDArray[np.uint16] | NDArray[np.uint32]
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """`starts[i]` is where file `paths[i]` begins in `stored`; files follow each other."""
+
+    stored: Tokens
+    order: NDArray[np.uint32]
+    starts: IntArray
+    paths: tuple[str, ...]
+
+    @property
+    def n_tokens(self) -> int:
+        return len(self.order)
+
+    @property
+    def n_bytes(self) -> int:
+        return self.stored.nbytes + self.order.nbytes + self.starts.nbytes
+
+    def file_of(self, places: IntArray) -> IntArray:
+        """The numbers of the files that `places` lie in."""
+        found: IntArray = np.searchsorted(self.starts, places, side="right") - 1
+        return found
+
+    def tokens_of(self, number: int) -> Tokens:
+        """A file's tokens."""
+        end = self.starts[number + 1] - 1 if number + 1 < len(self.starts) else len(self.stored)
+        return self.stored[self.starts[number] : end] - 1
+
+    def ranges(self, context: Sequence[int]) -> list[Range]:
+        """Of `order`: those of the last 1, 2, ... tokens of `context`, as deep as there is any place."""
+        ranges: list[Range] = []
+        low, high = 0, len(self.order)
+        stored, order = self.stored, self.order
+        for depth, token in enumerate(reversed(context[-ORDER:]), 1):
+            wanted = token + 1
+
+            def before(place: int, depth: int = depth) -> int:
+                return int(stored[int(order[place]) - depth])
+
+            low = bisect_left(range(high), wanted, low, high, key=before)
+            high = bisect_right(range(high), wanted, low, high, key=before)
+            if low >= high:
+                break
+            ranges.append((low, high))
+        return ranges
+
+    def places(self, found: Range) -> tuple[IntArray, float]:
+        """The places of a range, or an even sample of them, and for how many each stands."""
+        low, high = found
+        n = high - low
+        if n <= SAMPLE:
+            return self.order[low:high].astype(np.int64), 1.0
+        picked = low + np.arange(SAMPLE) * n // SAMPLE
+        return self.order[picked].astype(np.int64), n / SAMPLE
+
+    def next_of(self, places: IntArray) -> IntArray:
+        """The tokens at `places`."""
+        return self.stored[places].astype(np.int64) - 1
+
+
+def build_segment(files: Sequence[tuple[str, IntArray]]) -> Segment:
+    """Sorts the tokens of `files`, ranks doubled from 1 to `ORDER` tokens of context."""
+    widest = max((int(ids.max()) for _, ids in files if len(ids)), default=0)
+    kind = np.uint16 if widest < 2**16 - 1 else np.uint32
+    # Zeros in front too, so that looking back from the first token stays in the array.
+    parts: list[NDArray[np.unsignedinteger]] = [np.zeros(ORDER, kind)]
+    starts, place = [], ORDER
+    for _, ids in files:
+        parts += [(np.asarray(ids) + 1).astype(kind), np.zeros(1, kind)]
+        starts.append(place)
+        place += len(ids) + 1
+    stored = np.concatenate(parts)[: place - 1 if files else place]
+    return Segment(
+        stored, _sorted_places(stored), np.array(starts, dtype=np.int64), tuple(path for path, _ in files)
+    )
+
+
+def _sorted_places(stored: NDArray[np.unsignedinteger]) -> NDArray[np.uint32]:
+    rank = np.zeros(len(stored), dtype=np.int64)
+    rank[1:] = stored[:-1]
+    depth = 1
+    while depth < ORDER and len(stored):
+        further = np.zeros_like(rank)
+        further[depth:] = rank[:-depth]
+        key = rank * (int(rank.max()) + 1) + further
+        order = np.argsort(key, kind="stable")
+        ordered = key[order]
+        rank[order] = np.concatenate([[0], np.cumsum(ordered[1:] != ordered[:-1])])
+        depth *= 2
+    order = np.argsort(rank, kind="stable")
+    return order[stored[order] > 0].astype(np.uint32)

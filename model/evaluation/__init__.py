@@ -1,0 +1,1 @@
+"""Benchmarks, metrics and intervals; needs neither torch nor a model."""

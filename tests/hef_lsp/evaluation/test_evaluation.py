@@ -1,0 +1,174 @@
+"""Benchmarks from their files to figures; no arm can see what it is asked for."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import FakeGenerator, fake_bundle
+
+from hef_lsp.evaluation.report import report_of, table_of
+from hef_lsp.evaluation.runner import ArmResult, UnknownArm, arm_settings, run_rows
+from hef_lsp.settings import ContextMode
+from model.evaluation.benchmarks import BENCHMARKS, BenchmarkRow, NoBenchmark, load_rows, unpack_sources
+from model.protocols import CancelSignal, Generation, Prompt, StopRule
+
+SECRET = "the_hidden_target_name"
+SOURCE = f"import shapes\n\n\ndef show(box):\n    value = {SECRET}(box)\n    return {SECRET}_after(value)\n"
+SHAPES = (
+    "def area(box):\n    return box.width * box.height\n\n\n"
+    "def volume(box):\n    return area(box) * box.depth\n"
+)
+ARMS = ("none", "text", "dense", "none+memory", "text+memory", "dense+memory")
+
+
+def write_benchmark(data: Path) -> None:
+    half = data / "repoeval" / "dev"
+    half.mkdir(parents=True)
+    with tarfile.open(half / "sources.tar.xz", "w:xz") as tar:
+        for name, text in (("level/demo/app.py", SOURCE), ("level/demo/shapes.py", SHAPES)):
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    rows = [
+        {
+            "metadata": {
+                "task_id": f"demo/{number}",
+                "fpath_tuple": ["demo", "app.py"],
+                "line_no": 4,
+                "ground_truth": f"    value = {SECRET}(box)",
+            }
+        }
+        for number in range(5)
+    ]
+    with gzip.open(half / "line_level.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_benchmark(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def loaded(data: Path, tmp_path: Path, limit: int | None = 2) -> tuple[Path, list[BenchmarkRow]]:
+    benchmark = BENCHMARKS["repoeval-line"]
+    sources = unpack_sources(data, benchmark, tmp_path)
+    return sources, load_rows(data, benchmark, sources, limit, seed=0)
+
+
+def test_a_row_is_cut_at_its_target(data: Path, tmp_path: Path) -> None:
+    _, rows = loaded(data, tmp_path)
+    assert rows[0].prefix == "import shapes\n\n\ndef show(box):\n"
+    assert SECRET not in rows[0].prefix
+    assert (rows[0].repository, rows[0].path) == ("level/demo", "app.py")
+
+
+def test_a_smaller_limit_gives_the_first_of_the_same_rows(data: Path, tmp_path: Path) -> None:
+    assert loaded(data, tmp_path, None)[1][:2] == loaded(data, tmp_path, 2)[1]
+
+
+class Spy(FakeGenerator):
+    """Keeps whatever reaches the generator, and what its memory could ever say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def generate(
+        self,
+        prompt: Prompt,
+        rule: StopRule,
+        cancel: CancelSignal,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Generation:
+        self.seen.append(self.tokenizer.decode(list(prompt.token_ids)))
+        if prompt.memory is not None:
+            sources: Sequence[Any] = prompt.memory._sources  # type: ignore[attr-defined]
+            for source in sources:
+                for number, alive in enumerate(source.alive):
+                    ids = source.segment.tokens_of(number) if alive else []
+                    self.seen.append(self.tokenizer.decode([int(i) for i in ids]))
+        return super().generate(prompt, rule, cancel, on_text)
+
+
+def test_no_arm_can_see_the_target_or_what_follows(data: Path, tmp_path: Path) -> None:
+    sources, rows = loaded(data, tmp_path)
+    spy = Spy()
+    bundle = fake_bundle(spy)
+    encoded: list[str] = []
+    fuser_encode = bundle.fuser.encode  # type: ignore[union-attr]
+
+    def encode(texts: Sequence[str]) -> Any:
+        encoded.extend(texts)
+        return fuser_encode(texts)
+
+    bundle.fuser.encode = encode  # type: ignore[union-attr, method-assign]
+    results = list(run_rows(rows, sources, bundle, ARMS))  # type: ignore[arg-type]
+    assert len(results) == len(rows) * len(ARMS)
+    assert any("area" in text for text in spy.seen)
+    assert all(SECRET not in text for text in spy.seen)
+    # The file is whole again between rows; what is fused while a row runs is its masked form.
+    assert any("area" in text for text in encoded)
+    assert all(SECRET not in text for text in encoded)
+
+
+def test_what_is_done_is_not_run_again(data: Path, tmp_path: Path) -> None:
+    sources, rows = loaded(data, tmp_path)
+    bundle = fake_bundle(FakeGenerator())
+    done = {(rows[0].task_id, "none")}
+    results = run_rows(rows, sources, bundle, ("none", "text"), done=lambda task, arm: (task, arm) in done)  # type: ignore[arg-type]
+    assert len([*results]) == 3
+
+
+def test_arms_are_settings() -> None:
+    settings = arm_settings("text+memory")
+    assert (settings.context.mode, settings.context.memory) == (ContextMode.TEXT, True)
+    assert not arm_settings("dense").context.memory
+    for unknown in ("auto", "text+lora", "nothing", "text+"):
+        with pytest.raises(UnknownArm, match="there is no arm"):
+            arm_settings(unknown)
+
+
+def test_missing_and_damaged_files_are_named(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(NoBenchmark, match="neither dev nor heldout"):
+        unpack_sources(tmp_path / "nowhere", BENCHMARKS["repoeval-line"], tmp_path)
+    sources, _ = loaded(data, tmp_path)
+    with pytest.raises(NoBenchmark, match="cannot be read"):
+        load_rows(data, BENCHMARKS["repoeval-api"], sources, None, 0)
+    (data / "repoeval" / "dev" / "sources.tar.xz").write_bytes(b"no archive")
+    with pytest.raises(NoBenchmark, match="cannot be unpacked"):
+        unpack_sources(data, BENCHMARKS["repoeval-line"], tmp_path / "other")
+
+
+def test_an_archive_cannot_write_outside_its_folder(data: Path, tmp_path: Path) -> None:
+    archive = data / "repoeval" / "dev" / "sources.tar.xz"
+    with tarfile.open(archive, "w:xz") as tar:
+        tar.addfile(tarfile.TarInfo("../../escaped.py"))
+    with pytest.raises(NoBenchmark, match="cannot be unpacked"):
+        unpack_sources(data, BENCHMARKS["repoeval-line"], tmp_path / "into")
+    assert not list(tmp_path.rglob("escaped.py"))
+
+
+def test_figures_and_differences(data: Path, tmp_path: Path) -> None:
+    _, rows = loaded(data, tmp_path)
+    right = rows[0].target
+    results = [
+        ArmResult(rows[0].task_id, "none", "x = 1", 10.0),
+        ArmResult(rows[1].task_id, "none", right, 30.0),
+        ArmResult(rows[0].task_id, "text", right, 20.0),
+        ArmResult(rows[1].task_id, "text", right, 20.0),
+    ]
+    report = report_of(BENCHMARKS["repoeval-line"], rows, results, ("none", "text"))
+    assert report["arms"]["none"]["em"] == 0.5
+    assert report["arms"]["text"]["em"] == 1.0
+    assert report["arms"]["none"]["n"] == 2
+    assert report["arms"]["none"]["latency_ms"]["p50"] == 20.0
+    assert report["differences"]["text - none"]["em"]["value"] == 0.5
+    assert table_of(report).row_count == 2

@@ -1,0 +1,154 @@
+"""The exact memory finds what a plain scan finds, after any sequence of updates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indexer import suffix_segment
+from indexer.suffix_index import SuffixIndex, SuffixSnapshot
+from indexer.suffix_segment import ORDER, build_segment
+from indexer.suffix_session import SuffixSession
+from model.exact_memory import Match
+
+Files = dict[str, list[int]]
+PATHS = ("a.py", "b.py", "pkg/c.py", "pkg/sub/d.py")
+TOKENS = st.lists(st.integers(0, 3), max_size=30)
+EDITS = st.lists(st.dictionaries(st.sampled_from(PATHS), st.none() | TOKENS, min_size=1), max_size=8)
+
+
+def plain_match(files: Files, own: list[int], context: list[int]) -> tuple[int, dict[int, int]] | None:
+    """Longest suffix by looking everywhere."""
+    for length in range(min(ORDER, len(context)), 0, -1):
+        counts: dict[int, int] = {}
+        for ids in (own, *files.values()):
+            for place in range(length, len(ids)):
+                if ids[place - length : place] == context[-length:]:
+                    counts[ids[place]] = counts.get(ids[place], 0) + 1
+        if counts:
+            return length, counts
+    return None
+
+
+def as_counts(match: Match | None) -> tuple[int, dict[int, int]] | None:
+    if match is None:
+        return None
+    assert match.support == sum(candidate.count for candidate in match.candidates)
+    return match.length, {candidate.token_id: candidate.count for candidate in match.candidates}
+
+
+def updated(edits: list[dict[str, list[int] | None]]) -> tuple[SuffixIndex, Files]:
+    index, files = SuffixIndex(10**6), Files()
+    for edit in edits:
+        index.update(
+            {path: None if ids is None else np.array(ids, dtype=np.int64) for path, ids in edit.items()}
+        )
+        for path, ids in edit.items():
+            files.pop(path, None)
+            if ids:
+                files[path] = ids
+    return index, files
+
+
+@given(edits=EDITS, own=TOKENS, context=TOKENS, excluded=st.sampled_from((*PATHS, "none.py")))
+def test_a_match_equals_a_plain_scan_after_any_edits(
+    edits: list[dict[str, list[int] | None]], own: list[int], context: list[int], excluded: str
+) -> None:
+    index, files = updated(edits)
+    session = SuffixSession(index.snapshot(), excluded, own)
+    files.pop(excluded, None)
+    assert as_counts(session.match(context)) == plain_match(files, own, context)
+
+
+@given(edits=EDITS, context=TOKENS)
+def test_updates_equal_a_rebuild(edits: list[dict[str, list[int] | None]], context: list[int]) -> None:
+    index, files = updated(edits)
+    rebuilt = SuffixIndex(10**6)
+    rebuilt.update({path: np.array(ids, dtype=np.int64) for path, ids in files.items()})
+    one, other = (SuffixSession(made.snapshot(), "x.py", ()).match(context) for made in (index, rebuilt))
+    assert as_counts(one) == as_counts(other)
+    assert index.snapshot().n_tokens == sum(map(len, files.values()))
+
+
+@given(
+    ids=st.lists(st.integers(0, 2), min_size=1, max_size=40), context=st.lists(st.integers(0, 2), max_size=20)
+)
+def test_what_lies_ahead_is_what_the_file_says(ids: list[int], context: list[int]) -> None:
+    match = SuffixSession(SuffixSnapshot(), "x.py", ids).match(context)
+    for candidate in match.candidates if match else ():
+        assert candidate.ahead[0] == candidate.token_id
+        known = [*context[-match.length :], *candidate.ahead] if match else []
+        assert any(ids[i : i + len(known)] == known for i in range(len(ids)))
+
+
+def test_the_target_file_counts_up_to_the_cursor_only() -> None:
+    index = SuffixIndex(100)
+    index.update({"open.py": np.array([1, 2, 3, 9]), "other.py": np.array([1, 2, 3, 7])})
+    match = SuffixSession(index.snapshot(), "open.py", [1, 2, 3]).match([1, 2, 3])
+    assert match is not None
+    assert [candidate.token_id for candidate in match.candidates] == [7]
+
+
+def test_nearer_files_are_nearer_and_the_own_file_is_nearest() -> None:
+    index = SuffixIndex(100)
+    index.update({"pkg/near.py": np.array([1, 2, 5]), "far/away/x.py": np.array([1, 2, 6])})
+    match = SuffixSession(index.snapshot(), "pkg/open.py", [1, 2, 4, 1, 2]).match([0, 1, 2])
+    assert match is not None
+    near = {candidate.token_id: candidate.near for candidate in match.candidates}
+    assert near[4] == 1.0 > near[5] > near[6] > 0
+    assert [candidate.in_file for candidate in match.candidates] == [True, False, False]
+
+
+def test_a_shorter_match_can_be_asked_for() -> None:
+    session = SuffixSession(SuffixSnapshot(), "x.py", [1, 2, 3, 8, 2, 3, 9])
+    longest, shorter = session.match([1, 2, 3]), session.match([1, 2, 3], most=2)
+    assert longest is not None
+    assert shorter is not None
+    assert (longest.length, longest.support) == (3, 1)
+    assert (shorter.length, shorter.support) == (2, 2)
+
+
+def test_files_beyond_the_cap_are_left_out_and_said() -> None:
+    index = SuffixIndex(5)
+    index.update({"a.py": np.array([1, 2, 3]), "b.py": np.array([1, 2, 3])})
+    assert (index.snapshot().n_tokens, index.n_left_out) == (3, 1)
+    index.update({"a.py": None, "b.py": np.array([1, 2])})
+    assert (index.snapshot().n_tokens, index.n_left_out) == (2, 0)
+
+
+def test_small_segments_are_merged_and_dead_ones_dropped() -> None:
+    index = SuffixIndex(10**6)
+    for number in range(64):
+        index.update({f"{number}.py": np.arange(20)})
+    assert len(index.snapshot().segments) <= 4
+    for number in range(60):
+        index.update({f"{number}.py": None})
+    held = sum(part.segment.n_tokens for part in index.snapshot().segments)
+    assert held < 2 * index.snapshot().n_tokens
+
+
+def test_wide_vocabularies_keep_their_ids() -> None:
+    session = SuffixSession(SuffixSnapshot(), "x.py", [70_000, 151_000, 70_000])
+    match = session.match([70_000])
+    assert match is not None
+    assert match.candidates[0].token_id == 151_000
+
+
+def test_a_large_range_is_sampled_and_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suffix_segment, "SAMPLE", 10)
+    session = SuffixSession(SuffixSnapshot(), "x.py", [1, 2] * 500)
+    match = session.match([1], most=1)
+    assert match is not None
+    assert [(c.token_id, c.count) for c in match.candidates] == [(2, 500)]
+
+
+def test_a_segment_takes_six_bytes_a_token() -> None:
+    segment = build_segment([("a.py", np.arange(10_000) % 500)])
+    assert segment.n_bytes / segment.n_tokens < 6.1
+
+
+def test_an_empty_memory_knows_nothing() -> None:
+    assert SuffixSession(SuffixSnapshot(), "x.py", ()).match([1, 2]) is None
+    assert SuffixSession(SuffixSnapshot(), "x.py", [1]).match([]) is None
