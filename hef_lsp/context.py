@@ -62,6 +62,12 @@ class Models(Protocol):
         ...
 
 
+def reads_memories(settings: ContextSettings, models: Models) -> bool:
+    """Whether any memory would be read: else fusing is work for nothing."""
+    dense = ContextMode.DENSE
+    return settings.mode is dense or (settings.mode is ContextMode.AUTO and models.preferred_context == dense)
+
+
 class Retrieves(Protocol):
     """An `indexer.retriever.Retriever`."""
 

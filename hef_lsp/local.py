@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hef_lsp.context import reads_memories
 from hef_lsp.documents import DocumentSnapshot
 from hef_lsp.engine import CompletionEngine
 from hef_lsp.models_loading import Progress, load_models
 from hef_lsp.places import index_directory
 from hef_lsp.request import CompletionRequest
 from hef_lsp.scheduling import InferenceLane, LanePriority
-from hef_lsp.settings import ContextMode, Settings
+from hef_lsp.settings import Settings
 from hef_lsp.workspace import WorkspaceFolder
 
 if TYPE_CHECKING:
@@ -59,11 +60,6 @@ def relative_path(file: Path, root: Path) -> str:
     return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else resolved.name
 
 
-def _reads_memories(settings: Settings, models: ModelBundle) -> bool:
-    mode = settings.context.mode
-    return mode is ContextMode.DENSE or (mode is ContextMode.AUTO and models.preferred_context == mode.DENSE)
-
-
 @contextmanager
 def local_session(
     root: Path,
@@ -81,7 +77,7 @@ def local_session(
     lane = InferenceLane()
     try:
         models = lane.run(LanePriority.KEYSTROKE, lambda: load_models(settings.model, on_progress))
-        if fuse_only_if_read and not _reads_memories(settings, models):
+        if fuse_only_if_read and not reads_memories(settings.context, models):
             settings = replace(settings, index=replace(settings.index, fuse=False))
         folder = WorkspaceFolder(resolved, settings, cache_dir or index_directory(), lane, on_status)
         try:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from lsprotocol import types as lsp
 from hef_lsp.answering import Answering
 from hef_lsp.client import Client
 from hef_lsp.configuration import Configuration
+from hef_lsp.context import reads_memories
 from hef_lsp.documents import DocumentStore
 from hef_lsp.edits import Edits
 from hef_lsp.file_events import place_of
@@ -115,6 +117,11 @@ class Session:
             for root in self.roots:
                 self._close_folder(root)
                 self._open_folder(root)
+        elif self.models is not None and reads_memories(now.context, self.models) != reads_memories(
+            before.context, self.models
+        ):
+            for folder in self.folders.values():
+                self._attach(folder)
         if now.model != before.model:
             self._load_models()
         self.status.changed()
@@ -183,8 +190,13 @@ class Session:
                 folder.overlay(place[1], document.text)
         if not self.client_watches:
             folder.watch(True)
+        self._attach(folder)
+
+    def _attach(self, folder: WorkspaceFolder) -> None:
+        """Gives the folder the models, without the fuser where no memory would be read."""
         if self.models is not None:
-            folder.attach_models(self.models)
+            reads = reads_memories(self.settings.context, self.models)
+            folder.attach_models(self.models if reads else replace(self.models, fuser=None))
 
     def _close_folder(self, root: Path) -> None:
         """In another thread, because it may wait for the batch under way."""
@@ -239,7 +251,7 @@ class Session:
             log.warning("%s", note)
         self._report_models(Report("ready"))
         for folder in self.folders.values():
-            folder.attach_models(self.models)
+            self._attach(folder)
 
     def _failed(self, error: BaseException) -> None:
         """A keystroke never fails for it: completions stay empty, and the user is told once."""

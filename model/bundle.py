@@ -15,6 +15,7 @@ from pathlib import Path
 
 from model.adapter import merge_adapter
 from model.checkpoint import Checkpoint, build_modules, load_checkpoint, seeded_checkpoint
+from model.decoding import DecodingSession
 from model.embedder import MOST_UNASKED_BYTES, STATIC, make_embedder
 from model.errors import ModelError, ModelNotFound
 from model.fuser import FuserConfig
@@ -25,6 +26,7 @@ from model.layers import Backbone
 from model.loading import LoadedModel, load_language_model
 from model.projector import ProjectorConfig
 from model.protocols import Embedder, Fuser, Generator, NeverCancelled, Projector, Prompt, StopRule
+from model.runtime.fast_runtime import FastRuntime
 from model.tokenization import HfTokenizer
 
 log = logging.getLogger(__name__)
@@ -71,7 +73,7 @@ def load_bundle(
     loaded, fuser, projector, context = _trained_side(checkpoint, loaded, short_name, notes)
     for note in notes:
         log.warning("%s", note)
-    generator = HfGenerator(loaded, gate_for(short_name))
+    generator = HfGenerator(loaded, gate_for(short_name), _fast_session(loaded))
     _warm_up(generator)
     return ModelBundle(
         generator=generator,
@@ -90,6 +92,17 @@ def _warm_up(generator: HfGenerator) -> None:
     """Weights are mapped, not read, and kernels chosen at first use: seconds, paid here and not at a key."""
     ids = generator.tokenizer.encode(_PROBE)
     generator.generate(Prompt(tuple(ids)), StopRule(max_tokens=1), NeverCancelled())
+
+
+def _fast_session(loaded: LoadedModel) -> DecodingSession | None:
+    """Our own CPU runtime where it can run the model; made last, for it takes the weights as they are."""
+    if loaded.device != "cpu":
+        return None
+    reason = FastRuntime.supports(loaded.model)
+    if reason is not None:
+        log.info("%s runs by transformers' modules: %s", loaded.model_id, reason)
+        return None
+    return FastRuntime(loaded.model)
 
 
 def tokenizer_id(tokenizer: HfTokenizer) -> str:

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -52,6 +53,31 @@ class Inputs:
 def _key_of_row(row: FloatArray) -> int:
     data = np.ascontiguousarray(row, dtype=np.float32).tobytes()
     return -1 - int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
+
+
+class DecodingSession(Protocol):
+    """A model with a KV cache that outlives the request: `KvSession`, `model.runtime.FastRuntime`."""
+
+    @property
+    def n_positions(self) -> int:
+        """How many are in the cache."""
+        ...
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        ...
+
+    def rewind(self, keys: Sequence[int]) -> int:
+        """Keeps the longest start that `keys` shares, but for the last key; says how many positions."""
+        ...
+
+    def prefill(self, inputs: Inputs, halt: Halt) -> torch.Tensor | StopReason:
+        """Reads the rest of `inputs`: the last logits ``[V]``, or why not."""
+        ...
+
+    def step(self, token_id: int) -> torch.Tensor:
+        """Reads one token; gives the logits ``[V]`` of the next."""
+        ...
 
 
 class KvSession:
@@ -155,7 +181,7 @@ class Decoded:
 
 
 def decode_greedily(
-    session: KvSession,
+    session: DecodingSession,
     logits: torch.Tensor,
     choice: GreedyChoice,
     tracker: StopTracker,

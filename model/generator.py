@@ -13,7 +13,15 @@ from dataclasses import dataclass
 
 import torch
 
-from model.decoding import Decoded, GreedyChoice, Halt, Inputs, KvSession, decode_greedily
+from model.decoding import (
+    Decoded,
+    DecodingSession,
+    GreedyChoice,
+    Halt,
+    Inputs,
+    KvSession,
+    decode_greedily,
+)
 from model.errors import ModelTooLarge
 from model.exact_memory import ExactMemory
 from model.healing import Healing, Vocabulary
@@ -41,11 +49,16 @@ class HfGenerator:
     generator that answers the next request as a fresh one would.
     """
 
-    def __init__(self, loaded: LoadedModel, gate: Gate | None = None) -> None:
-        """`gate` says how far to trust the workspace's exact memory; without one it is not asked."""
+    def __init__(
+        self, loaded: LoadedModel, gate: Gate | None = None, session: DecodingSession | None = None
+    ) -> None:
+        """`gate` says how far to trust the workspace's exact memory; without one it is not asked.
+
+        `session` runs the model; without one it is run by transformers' own modules.
+        """
         self._gate = gate
         self._loaded = loaded
-        self._session = KvSession(loaded.model)
+        self._session = KvSession(loaded.model) if session is None else session
         self._vocabulary = Vocabulary(loaded.tokenizer)
 
     @property

@@ -37,9 +37,9 @@ END_TOKENS = ("<|im_end|>", "<|endoftext|>")
 DEFAULT_CONTEXT_WINDOW = 2048
 CROPPABLE_LAYERS = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 
-DECODE_ROWS, PREFILL_ROWS = 1, 64
-DECODES_PER_PREFILL = 16
-"""A keystroke reads one piece of prompt and decodes some sixteen tokens: the weights of a trial."""
+DECODE_ROWS, PREFILL_ROWS = 1, 128
+DECODES_PER_PREFILL = 1
+"""The weights of a trial. Decoding counts little: `model.runtime` reads compact weights of its own for it."""
 CLEARLY_FASTER = 1.4
 TRIAL_BYTES = 2**26
 """Weights multiplied in one round of a trial: more than a cache holds, as in a real model."""
@@ -84,10 +84,19 @@ def load_language_model(local: LocalModel, device: str = "auto", threads: int = 
         _check_croppable(model.config)
         dtype = pick_dtype(target, model.config)
         torch.nn.Module.eval(model).requires_grad_(False)
-        torch.nn.Module.to(model, device=target, dtype=dtype)  # transformers' own is not typed
+        _move(model, target, dtype)
     log.info("loaded %s on %s as %s", local.model_id, target, dtype)
     wrapped = _tokenizer(tokenizer, model, local)
     return LoadedModel(model, wrapped, local.model_id, local.fim, str(target), dtype)
+
+
+def _move(model: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> None:
+    """Weights to `dtype`, but not rotary frequencies: rounded, they turn distant words wrongly."""
+    exact = {n: b.detach().float().clone() for n, b in model.named_buffers() if n.endswith("inv_freq")}
+    torch.nn.Module.to(model, device=device, dtype=dtype)  # transformers' own is not typed
+    for name, values in exact.items():
+        owner, _, buffer = name.rpartition(".")
+        setattr(model.get_submodule(owner), buffer, values.to(device))
 
 
 def pick_device(name: str) -> torch.device:

@@ -62,7 +62,9 @@ def set_context(session: Session, arguments: list[Any]) -> str:
     allowed = [str(mode) for mode in ContextMode]
     if not arguments or arguments[0] not in allowed:
         raise JsonRpcInvalidParams(f"hef.setContext takes one of {', '.join(allowed)}")
+    before = session.settings
     session.configuration.set_context(ContextMode(arguments[0]))
+    session.settings_changed(before)
     session.status.changed()
     return str(arguments[0])
 

@@ -53,10 +53,9 @@ async def test_the_server_indexes_follows_an_edit_completes_and_explains(
     workspace: Path, tmp_path: Path
 ) -> None:
     async with editor_client(workspace, OPTIONS, cache_dir=tmp_path / "cache") as editor:
-        before = (await editor.wait_until_settled())["index"]
-        assert (before["files"], before["pending"]) == (2, 0)
-        assert before["encoded"] == before["chunks"] == before["embedded"]
-        assert before["fused"] == before["nodes"] - before["chunks"]
+        first = (await editor.wait_until_settled())["index"]
+        assert (first["files"], first["pending"], first["encoded"]) == (2, 0, 0)  # text reads no memories
+        assert first["embedded"] == first["chunks"]
 
         suggestions, explanation = await completed(editor, workspace)
         assert suggestions[0].startswith("entry("), suggestions
@@ -64,13 +63,14 @@ async def test_the_server_indexes_follows_an_edit_completes_and_explains(
         assert any(hit["path"] == "ledger.py" and hit["used"] for hit in explanation["hits"])
 
         await editor.command("hef.setContext", "dense")
+        before = first
+        while before.get("encoded", 0) < first["chunks"] or before["pending"]:
+            before = (await editor.wait_until_settled())["index"]
+        assert before["encoded"] == before["chunks"]
+        assert before["fused"] == before["nodes"] - before["chunks"]
         _, explanation = await completed(editor, workspace)
         assert explanation["mode"] == "dense"
         assert 0 < explanation["n_pseudo_tokens"] <= 48
-
-        await editor.command("hef.setContext", "none")
-        _, explanation = await completed(editor, workspace)
-        assert (explanation["mode"], explanation["n_pseudo_tokens"], explanation["hits"]) == ("none", 0, [])
 
         (workspace / "ledger.py").write_text(
             LEDGER + "\n\ndef close_books(ledger):\n    return ledger.entries\n"
@@ -80,6 +80,10 @@ async def test_the_server_indexes_follows_an_edit_completes_and_explains(
             after = (await editor.wait_until_settled())["index"]
         assert 1 <= after["encoded"] - before["encoded"] <= 2
         assert after["fused"] - before["fused"] == 2  # the file and the repository, not the folder beside
+
+        await editor.command("hef.setContext", "none")
+        _, explanation = await completed(editor, workspace)
+        assert (explanation["mode"], explanation["n_pseudo_tokens"], explanation["hits"]) == ("none", 0, [])
 
 
 def test_index_status_complete_and_explain_from_the_command_line(workspace: Path, tmp_path: Path) -> None:

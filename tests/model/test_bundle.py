@@ -13,9 +13,12 @@ from model.bundle import default_checkpoint, find_checkpoint, load_bundle, token
 from model.checkpoint import save_checkpoint, take_checkpoint
 from model.embedder import StaticEmbedder
 from model.errors import ModelNotFound
+from model.generator import HfGenerator
 from model.hub import ModelHub
 from model.loading import LoadedModel
 from model.protocols import NeverCancelled, Prompt, StopRule
+from model.runtime.compact import Weights
+from model.runtime.fast_runtime import FastRuntime
 from model.tokenization import HfTokenizer
 
 
@@ -170,3 +173,22 @@ def test_number_type_of_a_start_does_not_rename_the_vectors(folder: Path, hub: M
         loaded.model.to(dtype)
         ids.append(default_checkpoint(loaded).fuser_id)
     assert ids[0] == ids[1]
+
+
+def test_without_a_checkpoint_the_generator_is_plain_and_text_is_used(folder: Path, hub: ModelHub) -> None:
+    bundle = load_bundle(str(folder), "cpu", 0, "static", "none", hub)
+    assert bundle.fuser is None
+    assert (bundle.preferred_context, bundle.notes) == ("text", ())
+
+
+def test_our_runtime_says_what_transformers_modules_say(loaded: LoadedModel) -> None:
+    prompt = Prompt(tuple(loaded.tokenizer.encode("def add(first, second):\n    return")))
+    expected = HfGenerator(loaded).generate(prompt, StopRule(8), NeverCancelled())
+    session = FastRuntime(loaded.model, Weights.PLAIN)
+    actual = HfGenerator(loaded, None, session).generate(prompt, StopRule(8), NeverCancelled())
+    assert actual.text == expected.text
+
+
+def test_a_bundle_runs_on_our_runtime_on_the_cpu(folder: Path, hub: ModelHub) -> None:
+    bundle = load_bundle(str(folder), "cpu", 0, "static", "auto", hub)
+    assert isinstance(bundle.generator._session, FastRuntime)  # type: ignore[attr-defined]

@@ -26,7 +26,7 @@ from model import loading
 from model.errors import ModelCorrupt, ModelNotFound, ModelTooLarge, ModelUnavailable
 from model.generator import HfGenerator
 from model.gguf_conversion import RECORD_NAME, converted_folder, ensure_converted, is_valid, load_gguf
-from model.loading import load_language_model, pick_device
+from model.loading import _move, load_language_model, pick_device
 from model.local_files import LocalModel, local_model
 from model.protocols import NeverCancelled, Prompt, StopMode, StopRule
 
@@ -278,3 +278,13 @@ def test_loading_prints_nothing(gguf: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_rotary_frequencies_are_not_rounded_with_the_weights(tmp_path: Path) -> None:
+    """In bfloat16 a frequency is off by up to 0.4 %, which turns a distant word by whole radians."""
+    model = load_tiny_model(tmp_path / "tiny").model
+    before = model.model.rotary_emb.inv_freq.clone()
+    _move(model, torch.device("cpu"), torch.bfloat16)
+    assert model.model.embed_tokens.weight.dtype is torch.bfloat16
+    assert model.model.rotary_emb.inv_freq.dtype is torch.float32
+    assert torch.equal(model.model.rotary_emb.inv_freq, before)
