@@ -178,6 +178,8 @@ class Decoded:
     text: str = ""
     n_said: int = 0
     """Tokens that said anything new, besides those that spelt the prompt's last word again."""
+    n_forwards: int = 0
+    """Passes through the model after the prompt's."""
 
 
 def decode_greedily(
@@ -206,6 +208,7 @@ def decode_greedily(
             break
         if decoded.token_ids:
             logits = session.step(decoded.token_ids[-1])
+            decoded.n_forwards += 1
         chosen = choice.next(logits)
         if chosen.ends_text:
             halted = StopReason.END_OF_TEXT

@@ -22,6 +22,7 @@ from model.decoding import (
     KvSession,
     decode_greedily,
 )
+from model.drafting import DraftingSession
 from model.errors import ModelTooLarge
 from model.exact_memory import ExactMemory
 from model.healing import Healing, Vocabulary
@@ -36,6 +37,7 @@ from model.protocols import (
     StopReason,
     StopRule,
 )
+from model.runtime.fast_runtime import FastRuntime
 from model.stopping import StopTracker
 from model.tokenization import HfTokenizer
 
@@ -129,6 +131,7 @@ class HfGenerator:
             mean_logprob=sum(decoded.logprobs) / n_tokens if n_tokens else 0.0,
             n_reused=n_reused,
             n_prefilled=n_prefilled,
+            n_forwards=decoded.n_forwards,
             prefill_ms=1000 * (prefilled - began),
             decode_ms=1000 * (time.perf_counter() - prefilled),
         )
@@ -144,8 +147,15 @@ class HfGenerator:
         if isinstance(logits, StopReason):
             return Decoded(logits)
         healing = Healing(self._vocabulary, task.healed)
-        choice = GreedyChoice(self.tokenizer, healing, rule.branch, self._interpolation(task))
-        return decode_greedily(self._session, logits, choice, StopTracker(rule), task.is_spent, halt, on_text)
+        interpolation = self._interpolation(task)
+        choice = GreedyChoice(self.tokenizer, healing, rule.branch, interpolation)
+        session = self._session
+        if interpolation is not None and isinstance(session, FastRuntime):
+            session = DraftingSession(session, interpolation)
+        decoded = decode_greedily(session, logits, choice, StopTracker(rule), task.is_spent, halt, on_text)
+        if isinstance(session, DraftingSession):
+            decoded.n_forwards = session.n_forwards
+        return decoded
 
     def _interpolation(self, task: _Task) -> Interpolation | None:
         if self._gate is None or task.memory is None:

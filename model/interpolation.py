@@ -123,6 +123,11 @@ class Interpolation:
         mixed[ids] = torch.logaddexp(mixed[ids], share)
         return mixed
 
+    def match_after(self, token_id: int) -> Match | None:
+        """What the memory knows of the last words; `token_id`, the newest, is among them already."""
+        assert self._context[-1] == token_id, f"{token_id} was not pushed"
+        return self._memory.match(self._context)
+
     def push(self, token_id: int) -> None:
         """`token_id` was chosen."""
         self._context.append(token_id)

@@ -172,7 +172,7 @@ class StopRule:
 
 @dataclass(frozen=True)
 class Generation:
-    """What came out, and what it cost. Times in milliseconds."""
+    """What came out, and what it cost; `n_forwards` are passes after the prompt's. Milliseconds."""
 
     text: str
     stop_reason: StopReason
@@ -180,6 +180,7 @@ class Generation:
     mean_logprob: float = 0.0
     n_reused: int = 0
     n_prefilled: int = 0
+    n_forwards: int = 0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
 

@@ -1,0 +1,122 @@
+"""Drafts save passes and change nothing of what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import load_tiny_model
+
+from model.drafting import DraftingSession
+from model.exact_memory import Candidate, Match
+from model.generator import HfGenerator
+from model.interpolation import FEATURES, Gate
+from model.loading import LoadedModel
+from model.protocols import Generation, NeverCancelled, Prompt, StopMode, StopRule
+from model.runtime.compact import Weights
+from model.runtime.fast_runtime import FastRuntime
+
+HALF = Gate((0.0,) * len(FEATURES))
+NEVER = Gate((-30.0, *(0.0 for _ in FEATURES[1:])))
+RULE = StopRule(24, StopMode.BLOCK)
+
+
+class Remembers:
+    """Knows one text: after each of its words the next ones, at a match of `length`."""
+
+    def __init__(self, ids: Sequence[int], length: int = 9) -> None:
+        self._ids, self._length = list(ids), length
+
+    def match(self, context: Sequence[int], most: int | None = None) -> Match | None:
+        places = [i + 1 for i, token in enumerate(self._ids[:-1]) if token == context[-1]]
+        if not places:
+            return None
+        ahead = tuple(self._ids[places[-1] : places[-1] + 12])
+        return Match(self._length, 1, (Candidate(ahead[0], 1, False, 0.5, ahead),))
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> LoadedModel:
+    return load_tiny_model(tmp_path / "tiny")
+
+
+def generation(loaded: LoadedModel, gate: Gate, memory: Remembers, drafts: bool) -> Generation:
+    """With drafts by our runtime, without them by a session that cannot verify; the same weights."""
+    runtime = FastRuntime(loaded.model, Weights.PLAIN)
+    session = runtime if drafts else _OneByOne(runtime)
+    prompt = Prompt(tuple(loaded.tokenizer.encode("for name in names:\n    print(name)\n")), memory=memory)
+    return HfGenerator(loaded, gate, session).generate(prompt, RULE, NeverCancelled())
+
+
+class _OneByOne:
+    """The runtime without its look ahead: the reference."""
+
+    def __init__(self, runtime: FastRuntime) -> None:
+        self._runtime = runtime
+        self.clear, self.rewind = runtime.clear, runtime.rewind
+        self.prefill, self.step = runtime.prefill, runtime.step
+
+    @property
+    def n_positions(self) -> int:
+        return self._runtime.n_positions
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("gate", [HALF, NEVER])
+def test_drafted_decoding_says_what_undrafted_decoding_says(
+    loaded: LoadedModel, gate: Gate, seed: int
+) -> None:
+    source = torch.Generator().manual_seed(seed)
+    memory = Remembers(torch.randint(5, 300, (400,), generator=source).tolist())
+    one_by_one = generation(loaded, gate, memory, drafts=False)
+    drafted = generation(loaded, gate, memory, drafts=True)
+    assert drafted.token_ids == one_by_one.token_ids
+    assert drafted.text == one_by_one.text
+    assert drafted.stop_reason == one_by_one.stop_reason
+
+
+def test_right_drafts_save_passes(loaded: LoadedModel) -> None:
+    plain = generation(loaded, NEVER, Remembers([]), drafts=False)
+    assert len(plain.token_ids) > 8
+    foreseen = generation(loaded, NEVER, Remembers(plain.token_ids), drafts=True)
+    assert foreseen.token_ids == plain.token_ids
+    assert foreseen.n_forwards < plain.n_forwards / 2
+
+
+def test_a_short_match_is_not_drafted(loaded: LoadedModel) -> None:
+    plain = generation(loaded, NEVER, Remembers([]), drafts=False)
+    short = generation(loaded, NEVER, Remembers(plain.token_ids, length=2), drafts=True)
+    assert short.n_forwards == plain.n_forwards
+
+
+class _Foresees:
+    def __init__(self, ahead: tuple[int, ...]) -> None:
+        self._match = Match(9, 1, (Candidate(ahead[0], 1, False, 0.5, ahead),))
+
+    def match_after(self, token_id: int) -> Match | None:
+        return self._match
+
+
+def test_after_a_wrong_draft_the_cache_holds_only_what_was_stepped(loaded: LoadedModel) -> None:
+    runtime = FastRuntime(loaded.model, Weights.PLAIN)
+    session = DraftingSession(runtime, _Foresees((50, 51, 52)))
+    reference = FastRuntime(loaded.model, Weights.PLAIN)
+    for token in (40, 50, 60, 61):
+        assert torch.allclose(session.step(token), reference.step(token), atol=1e-4)
+        assert session.n_positions == reference.n_positions
+    assert session.n_forwards == 3  # 50 had been read with 40
+
+
+def test_the_next_request_reuses_a_cache_with_drafts_at_its_end(loaded: LoadedModel) -> None:
+    runtime = FastRuntime(loaded.model, Weights.PLAIN)
+    ids = loaded.tokenizer.encode("for name in names:\n    print(name)\n")
+    generator = HfGenerator(loaded, NEVER, runtime)
+    fresh = HfGenerator(loaded, NEVER, FastRuntime(loaded.model, Weights.PLAIN))
+    memory = Remembers(torch.arange(5, 300).tolist())
+    for end in (len(ids) - 4, len(ids) - 2, len(ids)):
+        prompt = Prompt(tuple(ids[:end]), memory=memory)
+        answer = generator.generate(prompt, RULE, NeverCancelled())
+        fresh.forget()
+        assert answer.text == fresh.generate(prompt, RULE, NeverCancelled()).text
