@@ -23,7 +23,7 @@ from model.protocols import IntArray
 
 ORDER = 16
 """Tokens of context by which places are sorted; a longer match is as certain as this one."""
-SAMPLE = 4096
+SAMPLE = 2048
 """Of a larger range, so many places are looked at, evenly spaced."""
 
 Tokens = NDArray[np.uint16] | NDArray[np.uint32]

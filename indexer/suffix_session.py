@@ -6,6 +6,7 @@ do, so nothing after the cursor is ever proposed. Implements `model.exact_memory
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,36 +55,31 @@ class SuffixSession:
         return None
 
     def _match(self, length: int, found: Sequence[tuple[LiveSegment, IntArray, float]]) -> Match:
+        followers = [(source, places, source.segment.next_of(places)) for source, places, _ in found]
         counts: dict[int, float] = {}
-        near: dict[int, float] = {}
-        own: set[int] = set()
-        where: dict[int, list[tuple[float, LiveSegment, int]]] = {}
-        for source, places, weight in found:
-            tokens = source.segment.next_of(places)
-            for token, first, n in zip(
-                *np.unique(tokens, return_index=True, return_counts=True), strict=True
-            ):
-                key = int(token)
-                counts[key] = counts.get(key, 0.0) + float(n) * weight
-                nearest, place = self._nearest(source, places, tokens, token, int(first))
-                near[key] = max(near.get(key, 0.0), nearest)
-                where.setdefault(key, []).append((nearest, source, place))
-                if source.segment.paths[0] == _OWN:
-                    own.add(key)
-        best = sorted(counts, key=lambda token: (-counts[token], token))[:MOST_CANDIDATES]
-        candidates = tuple(
-            Candidate(token, round(counts[token]), token in own, near[token], self._follower(where[token]))
-            for token in best
-        )
+        for (_, _, tokens), (_, _, weight) in zip(followers, found, strict=True):
+            names, numbers = np.unique(tokens, return_counts=True)
+            for token, n in zip(names.tolist(), numbers.tolist(), strict=True):
+                counts[token] = counts.get(token, 0.0) + n * weight
+        # Only the best are looked at closely: after a common word thousands of others follow.
+        best = heapq.nsmallest(MOST_CANDIDATES, counts, key=lambda token: (-counts[token], token))
+        candidates = tuple(self._candidate(token, round(counts[token]), followers) for token in best)
         return Match(length, round(sum(counts.values())), candidates)
 
-    def _nearest(
-        self, source: LiveSegment, places: IntArray, tokens: IntArray, token: int, first: int
-    ) -> tuple[float, int]:
-        """How near the nearest file that says `token` is (1 the own, else by folders), and a place in it."""
+    def _candidate(
+        self, token: int, count: int, followers: Sequence[tuple[LiveSegment, IntArray, IntArray]]
+    ) -> Candidate:
+        said = [(source, places[tokens == token]) for source, places, tokens in followers]
+        where = [(*self._nearest(source, places), source) for source, places in said if len(places)]
+        near, place, source = max(where, key=lambda item: item[0])
+        in_file = any(source.segment.paths[0] == _OWN for _, _, source in where)
+        return Candidate(token, count, in_file, near, _ahead(source, place))
+
+    def _nearest(self, source: LiveSegment, places: IntArray) -> tuple[float, int]:
+        """How near the nearest of some places is (1 in the own file, else by folders), and which it is."""
         if source.segment.paths[0] == _OWN:
-            return 1.0, int(places[tokens == token].max())
-        some = places[tokens == token][:32]
+            return 1.0, int(places.max())
+        some = places[:MOST_COMPARED]
         scores = [self._nearness(source.segment.paths[n]) for n in source.segment.file_of(some)]
         best = max(range(len(scores)), key=scores.__getitem__)
         return scores[best], int(some[best])
@@ -96,16 +92,20 @@ class SuffixSession:
         )
         return 1.0 / (2.0 + len(folders) + len(self._folders) - 2 * common)
 
-    def _follower(self, where: Sequence[tuple[float, LiveSegment, int]]) -> tuple[int, ...]:
-        """The tokens from the nearest place on, to the end of its file at most."""
-        _, source, place = max(where, key=lambda item: item[0])
-        ahead = source.segment.stored[place : place + MOST_AHEAD].astype(np.int64) - 1
-        ends = np.flatnonzero(ahead < 0)
-        return tuple(int(token) for token in (ahead[: ends[0]] if len(ends) else ahead))
-
 
 MOST_AHEAD = 12
 """Tokens that are handed out for drafting."""
+
+
+MOST_COMPARED = 8
+"""Places of a candidate whose nearness is compared."""
+
+
+def _ahead(source: LiveSegment, place: int) -> tuple[int, ...]:
+    """The tokens from a place on, to the end of its file at most."""
+    ahead = source.segment.stored[place : place + MOST_AHEAD].astype(np.int64) - 1
+    ends = np.flatnonzero(ahead < 0)
+    return tuple(int(token) for token in (ahead[: ends[0]] if len(ends) else ahead))
 
 
 def _live_places(source: LiveSegment, found: Range) -> tuple[IntArray, float]:
