@@ -103,7 +103,7 @@ class LowRankLayers(nn.Module):
         ]
 
     def merged(self, layers: Sequence[Weights]) -> tuple[Weights, ...]:
-        """The layers with these adapters added to their maps, without gradients."""
+        """The lowest so many layers with their adapters added to their maps, without gradients."""
         with torch.no_grad():
             return tuple(
                 (
@@ -113,7 +113,7 @@ class LowRankLayers(nn.Module):
                     ),
                     *weights[len(MAPS) :],
                 )
-                for weights, downs, ups in zip(layers, self.down, self.up, strict=True)
+                for weights, downs, ups in zip(layers, self.down, self.up, strict=False)
             )
 
     def start_from(self, tensors: Mapping[str, Tensor]) -> None:

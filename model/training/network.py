@@ -112,19 +112,7 @@ class Network(nn.Module):
         lower = self._model.layers[: self.config.fuser.n_layers]
         if self.decoder_adapter is None or not self.adapts:
             return lower
-        whole = self.decoder_adapter
-        n = len(lower)
-        with torch.no_grad():
-            return tuple(
-                (
-                    *(
-                        (w.float() + whole.scale * up @ down).to(w.dtype)
-                        for w, down, up in zip(weights, whole.down[i], whole.up[i], strict=False)  # type: ignore[call-overload]
-                    ),
-                    *weights[7:],
-                )
-                for i, weights in zip(range(n), lower, strict=True)
-            )
+        return self.decoder_adapter.merged(lower)
 
     def _read(self, inputs: Tensor, lengths: Tensor, memory: Tensor, layers: tuple[Weights, ...]) -> Tensor:
         """Inputs ``[N, S, H]``, right-padded with M free places at the end, to states ``[N, M, H]``."""
