@@ -72,7 +72,9 @@ class _Demo:
 
     def __init__(self, console: Console, root: Path, cache_dir: Path, model: str, context: str) -> None:
         self._console, self._root, self._cache_dir = console, root, cache_dir
-        self._options = {"model": {"name": model}, "context": {"mode": context}}
+        # Memories are made only where a mode reads them, and this is to show how they are kept up to date.
+        self._options = {"model": {"name": model}, "context": {"mode": "dense"}}
+        self._context = context
 
     async def run(self) -> None:
         from hef_lsp.lsp_client import editor_client
@@ -117,6 +119,7 @@ class _Demo:
 
     async def _completions(self, editor: Any) -> None:
         self._step("4. Three completions")
+        await self._switch(editor, self._context)
         asked = places(self._root, N_COMPLETIONS)
         explanation = None
         for place in asked:
@@ -132,13 +135,15 @@ class _Demo:
         status = await editor.command("hef.status")
         for note in status.get("notes", ()):
             self._console.print(str(note), style="yellow", markup=False)
-        self._say(
-            "(the fuser and projector that come with the package are not trained yet: this shows the path)"
-        )
-        await editor.command("hef.setContext", "dense")
+        self._say("(trained for minutes, the vectors do not help yet: this shows the path)")
+        await self._switch(editor, "dense")
         explanation = await self._complete_at(editor, place)
         if explanation:
             self._console.print(explanation_view(explanation))
+
+    async def _switch(self, editor: Any, context: str) -> None:
+        await editor.command("hef.setContext", context)
+        await editor.wait_until_settled()
 
     async def _complete_at(self, editor: Any, place: Place) -> Any:
         text = place.path.read_text(encoding="utf-8").split("\n")
