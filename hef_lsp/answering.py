@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -16,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hef_lsp.documents import DocumentSnapshot
+from hef_lsp.prefetching import Prefetching
 from hef_lsp.request import CompletionRequest, should_complete
 from hef_lsp.scheduling import CancellationToken, InferenceLane, LaneClosed, LanePriority, LatestWins
 from hef_lsp.settings import Settings
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from hef_lsp.engine import CompletionEngine, Suggestion
 
 log = logging.getLogger(__name__)
+
+STOPS_REMEMBERED = 256
 
 Key = tuple[str, str]
 """A document's URI and the kind of request; editors ask for the list and for ghost text side by side."""
@@ -53,6 +58,13 @@ class Answering:
         self._settings, self._document = settings, document
         self._tokens: dict[Key, CancellationToken] = {}
         self._delay = LatestWins()
+        self._prefetching = Prefetching(lane, engine)
+        self._stops_ms: deque[float] = deque(maxlen=STOPS_REMEMBERED)
+
+    @property
+    def stops_ms(self) -> tuple[float, ...]:
+        """How long the last jobs that were cancelled while they ran went on, in milliseconds."""
+        return tuple(self._stops_ms)
 
     def begin(self, request: CompletionRequest, kind: str) -> tuple[Key, CancellationToken]:
         """Makes this the request that runs; call it in the handler's synchronous part."""
@@ -67,6 +79,8 @@ class Answering:
         """Never raises but `asyncio.CancelledError`, and then the lane stops as well."""
         try:
             suggestions = await self._suggestions(request, key, token)
+            if suggestions and self._settings().completion.prefetch:
+                self._prefetching.after(request, suggestions)
         except asyncio.CancelledError:
             token.cancel()
             raise
@@ -84,6 +98,7 @@ class Answering:
         for token in self._tokens.values():
             token.cancel()
         self._tokens.clear()
+        self._prefetching.stop()
 
     async def _suggestions(
         self, request: CompletionRequest, key: Key, token: CancellationToken
@@ -101,7 +116,17 @@ class Answering:
         delay_s = 0.0 if request.invoked else completion.debounce_ms / 1000
         if not await self._delay.admit(key, delay_s, token):
             return []
-        return await self._in_the_lane(partial(engine.complete, request, token), token)
+        self._prefetching.make_way(request)
+        return await self._in_the_lane(partial(self._completed, engine, request, token), token)
+
+    def _completed(
+        self, engine: CompletionEngine, request: CompletionRequest, token: CancellationToken
+    ) -> list[Suggestion]:
+        """In the lane; notes how long a cancel took to be heard."""
+        suggestions = engine.complete(request, token)
+        if token.cancelled:
+            self._stops_ms.append((time.monotonic() - token.cancelled_s) * 1000)
+        return suggestions
 
     async def _in_the_lane(
         self, job: Callable[[], list[Suggestion]], token: CancellationToken

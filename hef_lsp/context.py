@@ -37,6 +37,8 @@ QUERY_WINDOW = 8000
 """Characters on either side of the cursor from which the query's lines are taken."""
 
 DOCUMENTS_REMEMBERED = 16
+FEW_BEST_HITS = 3
+"""As long as a line's best hits were told for the line before, nothing is told anew."""
 LARGEST_CONTEXT = 4
 """Pseudo-tokens take at most one part in so many of the generator's context window."""
 
@@ -213,18 +215,14 @@ class ContextBuilder:
     ) -> list[Hit] | None:
         """Hits, best first; None if the search failed.
 
-        An invoked request always searches: who asks wants what is known now, and waits for it.
+        An invoked request always searches: who asks wants what is known now, and waits for it. A request
+        made ahead takes what the line before it had, and so keeps the KV cache of whoever types on there.
         """
         key = (request.document.uri, ancestors)
         place = _Place(request.root, request.line, text_above(request), settings.hits)
-        remembered = self._retrieved.get(key)
-        if (
-            remembered is not None
-            and not request.invoked
-            and remembered[0] == place
-            and still_current(view, _sources(remembered[1]))
-        ):
-            return remembered[1]
+        kept = None if request.invoked else self._kept(key, place, view)
+        if kept is not None and (kept[0] == place or request.ahead):
+            return kept[1]
         excluded = excluded_lines(request, settings, reads_suffix=self._models.generator.fim is not None)
         around = request.prefix[-QUERY_WINDOW:], request.suffix[:QUERY_WINDOW]
         query = Query(
@@ -232,12 +230,32 @@ class ContextBuilder:
         )
         with clock.stage("retrieve"):
             hits = self._guard.attempt("retrieval", lambda: self._retriever.retrieve(view, query))
-        if hits is not None:
-            self._retrieved[key] = (place, hits)
-            self._retrieved.move_to_end(key)
-            while len(self._retrieved) > 2 * DOCUMENTS_REMEMBERED:
-                self._retrieved.popitem(last=False)
+        if hits is None:
+            return None
+        if kept is not None and _says_nothing_new(hits, kept[1]):
+            hits = kept[1]
+        if not request.ahead:
+            self._remember(key, place, hits)
         return hits
+
+    def _kept(self, key: tuple[str, bool], place: _Place, view: IndexView) -> tuple[_Place, list[Hit]] | None:
+        """The last retrieval for a document, if made in the same way and if what it found still stands."""
+        kept = self._retrieved.get(key)
+        if kept is None or (kept[0].root, kept[0].n_hits) != (place.root, place.n_hits):
+            return None
+        return kept if still_current(view, _sources(kept[1])) else None
+
+    def _remember(self, key: tuple[str, bool], place: _Place, hits: list[Hit]) -> None:
+        self._retrieved[key] = (place, hits)
+        self._retrieved.move_to_end(key)
+        while len(self._retrieved) > 2 * DOCUMENTS_REMEMBERED:
+            self._retrieved.popitem(last=False)
+
+
+def _says_nothing_new(hits: Sequence[Hit], kept: Sequence[Hit]) -> bool:
+    """Whether the best of `hits` are among those kept: then the prompt, and its KV cache, may stay."""
+    known = {hit.node.digest for hit in kept}
+    return all(hit.node.digest in known for hit in hits[:FEW_BEST_HITS])
 
 
 def excluded_lines(

@@ -110,6 +110,10 @@ class CompletionEngine:
         """Suggestions, best first; empty where there is nothing to say, and after a cancel."""
         return self._guard.attempt("the answer", lambda: self._complete(self._job(request), cancel)) or []
 
+    def prefetch(self, request: CompletionRequest, cancel: CancelSignal) -> None:
+        """Fills the store for a place where the user is not yet; `request` says so by `ahead`."""
+        self._guard.attempt("looking ahead", lambda: self._complete(self._job(request), cancel))
+
     def _job(self, request: CompletionRequest) -> _Job:
         settings, view = self._settings(), self._view_of(request)
         completion = settings.completion
@@ -144,7 +148,8 @@ class CompletionEngine:
         )
         if found is None:
             return None
-        self._log.add(_explained_again(found, job, clock))
+        if not job.request.ahead:
+            self._log.add(_explained_again(found, job, clock))
         return [_suggestion(job.request, text) for text in found.texts]
 
     def _complete(self, job: _Job, cancel: CancelSignal) -> list[Suggestion]:
@@ -171,7 +176,8 @@ class CompletionEngine:
         with clock.stage("postprocess"):
             texts = _texts(job, generations)
         explanation = _explanation(job, context, built, generations, texts, clock)
-        self._log.add(explanation)
+        if not job.request.ahead:
+            self._log.add(explanation)
         if texts or _ended_by_itself(generations):
             self._store.put(job.place, texts, job.multiline, job.n_wanted, context.sources, explanation)
         return [_suggestion(job.request, text) for text in texts]
@@ -279,12 +285,15 @@ def _explanation(
         path=job.request.path,
         line=job.request.line,
         mode=str(context.mode),
+        source="prefetched" if job.request.ahead else "generated",
         hits=_hits_with_use(context, built),
         n_pseudo_tokens=0 if context.pseudo_tokens is None else len(context.pseudo_tokens),
         n_prompt_tokens=len(built.prompt.token_ids),
         n_context_tokens=built.n_context_tokens,
         n_reused=first.n_reused if first else 0,
         n_prefilled=first.n_prefilled if first else 0,
+        n_decoded=sum(len(generation.token_ids) for generation in generations),
+        n_forwards=sum(generation.n_forwards for generation in generations),
         timings=clock.timings(),
         suggestions=texts,
         stop_reasons=tuple(str(generation.stop_reason) for generation in generations),
@@ -301,12 +310,15 @@ def _hits_with_use(context: Context, built: BuiltPrompt) -> tuple[ExplainedHit, 
 
 def _explained_again(found: Found, job: _Job, clock: StageClock) -> Explanation:
     """The stored explanation as it stands for this answer: no model ran, so its stages took no time."""
+    made_ahead = found.explanation.source == "prefetched"
     return replace(
         found.explanation,
         line=job.request.line,
-        source="typed-through" if found.typed_through else "exact",
+        source="typed-through" if found.typed_through else "prefetched" if made_ahead else "exact",
         suggestions=found.texts,
         n_reused=0,
         n_prefilled=0,
+        n_decoded=0,
+        n_forwards=0,
         timings=clock.timings(),
     )

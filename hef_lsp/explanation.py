@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 PREVIEW_CHARS = 200
 MOST_DOCUMENTS = 64
 
-Source = Literal["generated", "exact", "typed-through"]
+Source = Literal["generated", "exact", "typed-through", "prefetched"]
+"""Just made, kept from this very place, the rest of what was offered before, or made before it was asked."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class ExplainedHit:
 class Explanation:
     """One answer and its reasons. `line` counts from 0; `mode` is the context mode that was really used.
 
+    `n_decoded` tokens took `n_forwards` passes through the model after the prompt's.
     `notes` say in words where the answer differs from what the settings ask for.
     """
 
@@ -74,6 +76,8 @@ class Explanation:
     n_context_tokens: int = 0
     n_reused: int = 0
     n_prefilled: int = 0
+    n_decoded: int = 0
+    n_forwards: int = 0
     timings: Timings = field(default_factory=Timings)
     suggestions: tuple[str, ...] = ()
     stop_reasons: tuple[str, ...] = ()

@@ -48,7 +48,8 @@ class CompletionRequest:
 
     `path` is relative to the workspace folder `root`, or the file's name where there is none.
     `after_deletion`: the change before this request only took text away. `received_s`: the
-    `time.monotonic` instant at which the request came in, from which its deadline counts.
+    `time.monotonic` instant at which the request came in, from which its deadline counts. `ahead`: nobody
+    asked yet; the document is as it would be then.
     """
 
     document: DocumentSnapshot
@@ -60,6 +61,7 @@ class CompletionRequest:
     selected: SelectedCompletion | None = None
     after_deletion: bool = False
     received_s: float | None = None
+    ahead: bool = False
 
     @cached_property
     def prefix(self) -> str:

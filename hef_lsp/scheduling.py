@@ -29,16 +29,24 @@ class CancellationToken:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._cancelled = False
+        self._cancelled_s = math.nan
         self._callbacks: dict[object, _Callback] = {}
 
     @property
     def cancelled(self) -> bool:
         return self._cancelled
 
+    @property
+    def cancelled_s(self) -> float:
+        """The `time.monotonic` instant of the first cancel; not a number before."""
+        return self._cancelled_s
+
     def cancel(self) -> None:
         with self._lock:
             callbacks = list(self._callbacks.values())
             self._callbacks.clear()
+            if not self._cancelled:
+                self._cancelled_s = time.monotonic()
             self._cancelled = True
         for callback in callbacks:
             try:
@@ -65,7 +73,9 @@ class LanePriority(IntEnum):
     """What goes first in the lane."""
 
     KEYSTROKE = 0
-    INDEX = 1
+    AHEAD = 1
+    """What may be asked next."""
+    INDEX = 2
 
 
 class LaneClosed(RuntimeError):

@@ -16,19 +16,28 @@ from indexer.source_files import FileChange, Rejected, ScannedFile, SourceFile, 
 
 MAX_FILES = 50_000
 MAX_FILE_BYTES = 1 << 20
+LEAST_CHARS, MOST_CHARS = 6, 100
+"""Of a line that is typed: shorter ones are brackets, longer ones are data."""
 
 
 @dataclass(frozen=True)
-class TypedLine:
-    """A line of a real file: `shown` is the file with the line cut back to `typed_before`, and `keys`
-    are the characters that its author typed there."""
+class Passage:
+    """Some lines of a real file in a row, to be typed where they stand.
+
+    `before` and `after` are the rest of the file: the one ends with a line end or is empty, the other begins
+    with one or is empty.
+    """
 
     path: Path
     language: str
-    shown: str
-    line: int
-    typed_before: str
-    keys: str
+    before: str
+    lines: tuple[str, ...]
+    after: str
+
+    @property
+    def first_line(self) -> int:
+        """The number of the first line typed, from 0."""
+        return self.before.count("\n")
 
 
 def source_tree(folder: Path) -> SourceTree:
@@ -36,35 +45,44 @@ def source_tree(folder: Path) -> SourceTree:
     return SourceTree(folder, (), MAX_FILES, MAX_FILE_BYTES)
 
 
-def lines_to_type(folder: Path, n_files: int, n_keys: int, seed: int) -> list[TypedLine]:
-    """One line in each of at most `n_files` files, long enough for `n_keys` keys; seeded."""
+def passages_to_type(folder: Path, n_files: int, n_lines: int, seed: int) -> list[Passage]:
+    """One passage of `n_lines` lines in each of at most `n_files` files; seeded."""
     tree, chooser = source_tree(folder), random.Random(seed)
     files = [file for file in tree.scan() if language_of(file.path)]
     chooser.shuffle(files)
-    chosen: list[TypedLine] = []
+    chosen: list[Passage] = []
     for scanned in files:
         if len(chosen) == n_files:
             break
         source = tree.read(FileChange(scanned.path))
         if not isinstance(source, Rejected):
-            chosen += _line_of(tree.root, source, n_keys, chooser)
+            chosen += _passage_of(tree.root, source, n_lines, chooser)
     return chosen
 
 
-def _line_of(root: Path, source: SourceFile, n_keys: int, chooser: random.Random) -> list[TypedLine]:
+def _passage_of(root: Path, source: SourceFile, n_lines: int, chooser: random.Random) -> list[Passage]:
     # Line ends as the protocol knows them; a file with \r of any kind is left to others.
     lines = source.text.split("\n")
     if "\r" in source.text:
         return []
-    long_enough = [number for number, line in enumerate(lines) if len(line.strip()) >= n_keys]
-    if not long_enough:
+    starts = [n for n in range(len(lines) - n_lines + 1) if all(map(_is_typed, lines[n : n + n_lines]))]
+    if not starts:
         return []
-    number = chooser.choice(long_enough)
-    line = lines[number]
-    indentation = line[: len(line) - len(line.lstrip())]
-    shown = "\n".join([*lines[:number], indentation, *lines[number + 1 :]])
-    keys = line[len(indentation) :][:n_keys]
-    return [TypedLine(root / source.path, source.language or "plaintext", shown, number, indentation, keys)]
+    start = chooser.choice(starts)
+    before, after = lines[:start], lines[start + n_lines :]
+    return [
+        Passage(
+            root / source.path,
+            source.language or "plaintext",
+            "".join(f"{line}\n" for line in before),
+            tuple(lines[start : start + n_lines]),
+            "".join(f"\n{line}" for line in after),
+        )
+    ]
+
+
+def _is_typed(line: str) -> bool:
+    return LEAST_CHARS <= len(line.strip()) <= MOST_CHARS
 
 
 def copy_lines(source: Path, target: Path, n_lines: int) -> int:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from hef_lsp.commands.console import err, fail, named_errors, out
-from hef_lsp.settings import ContextMode, ModelSettings
+from hef_lsp.settings import ModelSettings
 
 app = typer.Typer(no_args_is_help=True, help="Measure latency and indexing on this machine.")
 
@@ -21,19 +21,19 @@ EmbedderName = Annotated[str, typer.Option(help="Embedder of the retrieval keys.
 JsonFile = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Also write the report there, as JSON.")
 ]
-ARMS = (ContextMode.NONE, ContextMode.TEXT, ContextMode.DENSE)
 
 
 @app.command("latency")
 def latency(
     workspace: Annotated[Path, typer.Option(help="The folder whose files are typed.")],
-    context: Annotated[
-        list[ContextMode] | None,
-        typer.Option(help="An arm; give it again for each. Default: none, text, dense."),
-    ] = None,
-    files: Annotated[int, typer.Option(min=1, help="How many files; one line is typed in each.")] = 10,
-    keys: Annotated[int, typer.Option(min=1, help="How many keys a line.")] = 12,
+    arms: Annotated[
+        str, typer.Option(help="none, text, dense, each with +memory too; commas between. Default: all six.")
+    ] = "",
+    files: Annotated[int, typer.Option(min=1, help="How many files are typed in.")] = 5,
+    lines: Annotated[int, typer.Option(min=1, help="How many lines in a row in each.")] = 3,
     seed: Annotated[int, typer.Option(help="Chooses files and lines.")] = 0,
+    key_ms: Annotated[float, typer.Option(min=0, help="Least time between two keys.")] = 120.0,
+    read_ms: Annotated[float, typer.Option(min=0, help="Time until a right offer is accepted.")] = 500.0,
     debounce_ms: Annotated[
         int | None, typer.Option(min=0, help="Quiet time before work begins; default: the setting's.")
     ] = None,
@@ -43,19 +43,24 @@ def latency(
 ) -> None:
     """Type real lines over the real protocol; time from keystroke to item, by arm and stage."""
     from hef_lsp.bench import latency as bench
+    from hef_lsp.bench.latency_tables import latency_table, stages_table
+    from hef_lsp.bench.replay import Pace
+    from hef_lsp.evaluation.runner import UnknownArm, arm_settings
     from hef_lsp.lsp_client import ServerDied
 
     options: dict[str, Any] = {"model": {"name": model, "embedder": embedder}}
     if debounce_ms is not None:
         options["completion"] = {"debounce_ms": debounce_ms}
-    arms = [str(arm) for arm in context or ARMS]
-    plan = bench.LatencyPlan(_folder(workspace), arms, files, keys, seed, options)
+    names = [arm.strip() for arm in arms.split(",") if arm.strip()] or bench.ARMS
+    plan = bench.LatencyPlan(_folder(workspace), names, files, lines, seed, Pace(key_ms, read_ms), options)
     try:
+        for name in names:
+            arm_settings(name)
         with named_errors(), err().status("starting the server") as status:
             report = asyncio.run(bench.measure_latency(plan, status.update))
-    except (bench.NothingToType, bench.ServerNotReady, ServerDied) as error:
+    except (UnknownArm, bench.NothingToType, bench.ServerNotReady, ServerDied) as error:
         raise fail(str(error)) from error
-    out().print(bench.latency_table(report), bench.stages_table(report))
+    out().print(latency_table(report), stages_table(report))
     _keep(report, json_file)
 
 

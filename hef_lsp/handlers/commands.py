@@ -25,6 +25,7 @@ def status(session: Session, arguments: list[Any]) -> dict[str, Any]:
         "model": session.models.generator.model_id if session.models else None,
         "context": _context(session),
         "notes": list(session.models.notes) if session.models else [],
+        "stops_ms": [round(stop, 2) for stop in session.answering.stops_ms],
         "folders": folders,
         "index": index,
     }

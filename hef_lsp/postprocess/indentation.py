@@ -79,6 +79,12 @@ def _uses_tabs(draft: Draft) -> bool | None:
     return n_tabs > n_spaces
 
 
+def indentation_step(prefix: str, suffix: str) -> str:
+    """What one step deeper adds to a line's indentation, as the document around the cursor does it."""
+    draft = Draft("", prefix, suffix, multiline=False)
+    return "\t" if _uses_tabs(draft) else " " * _unit(draft)
+
+
 def _nearby_lines(draft: Draft) -> list[str]:
     return (draft.prefix[-_WINDOW:] + draft.suffix[:_WINDOW]).split("\n")
 

@@ -25,9 +25,10 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_code_is_told_before_a_server_starts(tmp_path: Path) -> None:
-    assert "has a line of 12 characters" in said("latency", "--workspace", str(tmp_path))
+    assert "has 3 lines of code in a row" in said("latency", "--workspace", str(tmp_path))
 
 
-def test_an_unknown_arm_names_the_known_ones() -> None:
-    result = CliRunner().invoke(app, ["latency", "--workspace", ".", "--context", "magic"])
-    assert result.exit_code == 2 and "dense" in result.output
+def test_an_unknown_arm_names_the_known_ones(tmp_path: Path) -> None:
+    assert "there is no arm 'magic'; known: " in said(
+        "latency", "--workspace", str(tmp_path), "--arms", "magic"
+    )

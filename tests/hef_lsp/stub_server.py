@@ -38,7 +38,10 @@ def inline(params: lsp.InlineCompletionParams) -> lsp.InlineCompletionList:
     source = "exact" if state["n"] % 4 == 1 else "generated"
     line = server.workspace.get_text_document(params.text_document.uri).lines[params.position.line]
     timings = {"decode_ms": float(state["n"]), "total_ms": 2.0 * state["n"]}
-    state["explanation"] = {"source": source, "timings": timings, "mode": state["mode"]}
+    counts = {"n_prefilled": 5, "n_decoded": 5, "n_forwards": 2}
+    state["explanation"] = {"source": source, "timings": timings, "mode": state["mode"], **counts}
+    if line.rstrip().endswith("second_value("):
+        return lsp.InlineCompletionList([lsp.InlineCompletionItem(insert_text="value)")])
     return lsp.InlineCompletionList([lsp.InlineCompletionItem(insert_text=f"<{line.rstrip()}>")])
 
 
@@ -56,7 +59,7 @@ def explain(*_: object) -> object:
 def status(*_: object) -> object:
     if state["options"].get("stub") == "error":
         return {"state": "error", "message": "no model"}
-    return {"state": "ready", "index": {"files": 1}}
+    return {"state": "ready", "index": {"files": 1}, "stops_ms": [1.0, 3.0]}
 
 
 if __name__ == "__main__":

@@ -134,6 +134,19 @@ async def test_a_newer_request_ends_the_one_in_the_lane_at_once(rig: Rig) -> Non
     assert (await newer).suggestions  # type: ignore[attr-defined]
 
 
+async def test_how_long_a_cancel_took_to_be_heard_is_kept(rig: Rig) -> None:
+    older = rig.ask()
+    await rig.begun()
+    newer = rig.ask()
+    await older
+    assert rig.answering.stops_ms == ()
+    await asyncio.sleep(0.02)
+    rig.engine.go.set()
+    await newer
+    (stop_ms,) = rig.answering.stops_ms
+    assert stop_ms >= 20
+
+
 async def test_a_failing_engine_answers_empty(rig: Rig) -> None:
     rig.engine.fails = True
     rig.engine.go.set()

@@ -16,7 +16,9 @@ from rich.console import Console
 from hef_lsp.bench import figures, latency
 from hef_lsp.bench.figures import Spread, commit_of, write_json
 from hef_lsp.bench.index import IndexFailed, IndexPlan, index_table, measure_index, standard_library
-from hef_lsp.bench.source_lines import copy_lines, lines_to_type, spread_over
+from hef_lsp.bench.latency_tables import latency_table, stages_table
+from hef_lsp.bench.replay import Pace, Replay, Reply, reply_of
+from hef_lsp.bench.source_lines import copy_lines, passages_to_type, spread_over
 from hef_lsp.scheduling import InferenceLane
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_server.py")))
@@ -51,17 +53,14 @@ def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "machine", lambda: {"device_name": "a test's machine"})
 
 
-def test_lines_to_type_are_the_same_for_the_same_seed_and_give_the_file_back(sources: Path) -> None:
-    chosen = lines_to_type(sources, n_files=10, n_keys=12, seed=3)
-    assert chosen == lines_to_type(sources, n_files=10, n_keys=12, seed=3)
-    assert {line.path.name for line in chosen} == {"a.py", "b.py"}  # \r\n and binary files are left out
-    for line in chosen:
-        original = line.path.read_text().split("\n")
-        shown = line.shown.split("\n")
-        assert shown[line.line] == line.typed_before and line.typed_before.strip() == ""
-        assert original[line.line].startswith(line.typed_before + line.keys) and len(line.keys) == 12
-        del original[line.line], shown[line.line]
-        assert shown == original
+def test_passages_are_the_same_for_the_same_seed_and_give_the_file_back(sources: Path) -> None:
+    chosen = passages_to_type(sources, n_files=10, n_lines=2, seed=3)
+    assert chosen == passages_to_type(sources, n_files=10, n_lines=2, seed=3)
+    assert {passage.path.name for passage in chosen} == {"a.py"}  # too short, \r\n and binary are left out
+    for passage in passages_to_type(sources, n_files=10, n_lines=1, seed=3):
+        original = passage.path.read_text()
+        assert passage.before + "\n".join(passage.lines) + passage.after == original
+        assert original.split("\n")[passage.first_line] == passage.lines[0]
 
 
 def test_copied_workspaces_have_the_size_that_was_asked_for(sources: Path, tmp_path: Path) -> None:
@@ -94,64 +93,78 @@ def test_report_is_plain_json(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "report.json").read_text()) == {"path": "x", "n": 1}
 
 
+HURRIED = Pace(key_ms=0.0, read_ms=0.0)
+
+
 async def test_latency_over_the_wire(sources: Path) -> None:
-    plan = latency.LatencyPlan(sources, ("none", "text"), n_files=2, n_keys=8, command=STUB)
+    plan = latency.LatencyPlan(sources, ("none", "text"), n_files=1, n_lines=2, pace=HURRIED, command=STUB)
     report = await latency.measure_latency(plan)
     assert report["workspace"] == "sources" and str(sources.parent) not in json.dumps(report)
+    first, second = "def first(value):", "return second_value(value)"
     for arm in ("none", "text"):
         measured = report["arms"][arm]
-        assert measured["sources"] == {"exact": 4, "generated": 8, "refused": 4}
-        assert measured["share_of_cache_hits"] == 0.25 and measured["share_shown"] == 0.75
-        assert measured["all"]["n"] == 16 and measured["generated"]["n"] == 8
-        assert measured["stages"]["decode_ms"]["max_ms"] == 15.0  # of generated answers alone
+        # Each key, the new line, and no key for what the stub offers last: the rest of the second line.
+        n_requests = len(first) + 1 + len(second) - len("value)") + 1
+        assert sum(measured["sources"].values()) == n_requests
+        assert measured["share_accepted"] == round(len("value)") / len(first + second), 4)
+        assert measured["all"]["n"] == n_requests - measured["sources"]["refused"]
+        assert measured["generated"]["n"] == measured["sources"]["generated"]
+        assert measured["share_stored"] == round(measured["sources"]["exact"] / measured["all"]["n"], 4)
+        assert measured["prefilled"] == {"p50": 5.0, "p95": 5.0} and measured["tokens_a_pass"] == 2.5
         assert 0 < measured["generated"]["p50_ms"] <= measured["generated"]["p95_ms"]
+        assert measured["stop"] == {"n": 2, "p50_ms": 2.0, "p95_ms": 2.9, "max_ms": 3.0}
     ratio = report["ratio_to_none"]
     assert ratio["none"] == {"p50_ms": 1.0, "p95_ms": 1.0} and ratio["text"]["p50_ms"] > 0
 
 
-async def test_each_arm_is_asked_of_the_server_by_its_settings(
-    sources: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    modes = []
-    inner = latency._key_result
+def test_an_answer_without_a_new_explanation_was_refused() -> None:
+    old = {"source": "generated", "timings": {"total_ms": 1.0}}
+    assert reply_of(3.0, False, old, old) == Reply(3.0, "refused", False)
+    assert reply_of(3.0, False, old, None) == Reply(3.0, "refused", False)
+    new = {"source": "exact", "timings": {"total_ms": 2.0}, "n_prefilled": 4, "n_decoded": 2, "n_forwards": 1}
+    assert reply_of(3.0, True, old, new) == Reply(3.0, "exact", True, {"total_ms": 2.0}, 4, 2, 1)
 
-    def note_mode(elapsed_ms: float, shown: bool, before: object, after: dict) -> latency.KeyResult:
-        modes.append(after["mode"])
-        return inner(elapsed_ms, shown, before, after)
 
-    monkeypatch.setattr(latency, "_key_result", note_mode)
-    plan = latency.LatencyPlan(sources, ("none", "dense"), n_files=1, n_keys=2, command=STUB)
-    await latency.measure_latency(plan)
-    assert modes == ["none", "none", "dense", "dense"]
+def test_each_arm_is_asked_of_the_server_by_its_settings() -> None:
+    options = {"model": {"name": "m"}, "context": {"hits": 3}}
+    assert latency.options_of("text+memory", options) == {
+        "model": {"name": "m"},
+        "context": {"hits": 3, "mode": "text", "memory": True},
+    }
+    assert latency.options_of("none", options)["context"] == {"hits": 3, "mode": "none", "memory": False}
 
 
 async def test_a_server_that_does_not_get_ready_is_told(sources: Path) -> None:
-    plan = latency.LatencyPlan(sources, ("none",), options={"stub": "error"}, n_keys=8, command=STUB)
+    plan = latency.LatencyPlan(sources, ("none",), n_lines=1, options={"stub": "error"}, command=STUB)
     with pytest.raises(latency.ServerNotReady, match="the server is error: no model"):
         await latency.measure_latency(plan)
 
 
-async def test_a_folder_without_lines_is_told(tmp_path: Path) -> None:
-    with pytest.raises(latency.NothingToType, match="has a line of 12 characters"):
+async def test_a_folder_without_passages_is_told(tmp_path: Path) -> None:
+    with pytest.raises(latency.NothingToType, match="has 3 lines of code in a row"):
         await latency.measure_latency(latency.LatencyPlan(tmp_path))
 
 
 def test_tables_show_every_arm_and_stage() -> None:
-    results = [
-        latency.KeyResult(10.0, "generated", True, {"decode_ms": 7.0, "total_ms": 9.0}),
-        latency.KeyResult(1.0, "typed-through", True, {"total_ms": 0.1}),
+    replies = [
+        Reply(10.0, "generated", True, {"decode_ms": 7.0, "total_ms": 9.0}, 5, 6, 3),
+        Reply(1.0, "typed-through", True, {"total_ms": 0.1}),
+        Reply(0.5, "refused", False),
     ]
-    arms = {arm: latency.summary_of(results) for arm in ("none", "text")}
+    arms = {}
+    for arm in ("none", "text"):
+        arms[arm] = latency.summary_of(Replay(replies, n_characters=4, n_accepted=1))
+        arms[arm]["stop"] = {"p50_ms": 3.0, "p95_ms": 4.0}
     report = {
         "workspace": "w",
         "machine": {"device_name": "m"},
         "arms": arms,
-        "ratio_to_none": latency._ratios(arms),
+        "ratio_to_none": latency.ratios(arms, "none"),
     }
-    shown = printed(latency.latency_table(report), latency.stages_table(report))
-    for word in ("none", "text", "50%", "10.0", "1.00x", "decode", "7.0 / 7.0"):
+    shown = printed(latency_table(report), stages_table(report))
+    for word in ("none", "text", "50%", "25%", "10.0", "1.00x", "decode", "7.0 / 7.0", "2.00", "3.0 / 4.0"):
         assert word in shown
-    assert latency._ratios({"text": arms["text"]}) == {}
+    assert latency.ratios({"text": arms["text"]}, "none") == {}
 
 
 def test_index_of_growing_workspaces(
