@@ -24,14 +24,15 @@ from hef_lsp.request import CompletionRequest, multiline_wanted
 from hef_lsp.settings import ContextMode, Settings
 from hef_lsp.stage_guard import StageGuard
 from indexer.languages import line_comment
+from indexer.open_file_memory import OpenFileMemory
 from indexer.retriever import Retriever
 from indexer.suffix_index import SuffixSnapshot
-from indexer.suffix_session import SuffixSession
 from model.prompt import BuiltPrompt, PromptLimits, PromptPlan, build_prompt
 from model.protocols import CancelSignal, Generation, StopMode, StopReason, StopRule
 
 if TYPE_CHECKING:
     from indexer.index import IndexView
+    from indexer.suffix_session import SuffixSession
 
 LARGEST_ANSWER = 2
 """At most one part in so many of the context window is kept free for new tokens."""
@@ -39,9 +40,8 @@ LARGEST_ANSWER = 2
 STOP_PREFIX_CHARS = 4000
 """Of the text before the cursor, for the generator's stop rule: enough for any sane open bracket."""
 
-
-MEMORY_CHARS = 60_000
-"""Of the text before the cursor, for the exact memory."""
+FILES_REMEMBERED = 8
+"""Open files whose tokens are kept for the exact memory."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ class CompletionEngine:
         self._guard = StageGuard()
         self._store = SuggestionStore()
         self._log = ExplanationLog()
+        self._open_files: dict[str, OpenFileMemory] = {}
         self._contexts = ContextBuilder(models, retriever or Retriever(models.embedder), self._guard)
 
     @property
@@ -97,6 +98,7 @@ class CompletionEngine:
     def forget(self, uri: str) -> None:
         """Drop what is kept of a closed document."""
         self._store.forget(uri)
+        self._open_files.pop(uri, None)
         self._log.forget(uri)
 
     def lookup(self, request: CompletionRequest) -> list[Suggestion] | None:
@@ -205,9 +207,13 @@ class CompletionEngine:
         """What the workspace says after the words at the cursor; the open file counts up to there."""
         if not job.settings.context.memory:
             return None
-        own_ids = self._models.generator.tokenizer.encode(job.request.prefix[-MEMORY_CHARS:])
+        uri = job.request.document.uri
+        own = self._open_files.pop(uri, None) or OpenFileMemory(self._models.generator.tokenizer.encode)
+        self._open_files[uri] = own
+        if len(self._open_files) > FILES_REMEMBERED:
+            del self._open_files[next(iter(self._open_files))]
         snapshot = SuffixSnapshot() if job.view is None else job.view.memory
-        return SuffixSession(snapshot, job.request.path, own_ids)
+        return own.session(snapshot, job.request.path, job.request.prefix)
 
     def _generate(
         self, job: _Job, built: BuiltPrompt, cancel: CancelSignal, clock: StageClock

@@ -7,17 +7,24 @@ do, so nothing after the cursor is ever proposed. Implements `model.exact_memory
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
 from indexer.suffix_index import LiveSegment, SuffixSnapshot
-from indexer.suffix_segment import Range, build_segment
-from model.exact_memory import Candidate, Match
+from indexer.suffix_segment import ORDER, Range, build_segment
+from model.exact_memory import Candidate, Match, TrackRecord
 from model.protocols import IntArray
 
 MOST_OWN_TOKENS = 16_384
 MOST_CANDIDATES = 8
+MOST_MATCHES = 3
+MOST_AHEAD = 12
+"""Tokens that are handed out for drafting."""
+MOST_COMPARED = 8
+"""Places of a candidate whose nearness is compared."""
+NO_RECORD = TrackRecord()
 _OWN = ""
 """Stands for the target file up to the cursor."""
 
@@ -25,7 +32,14 @@ _OWN = ""
 class SuffixSession:
     """Searches a snapshot and the open file's own tokens. One thread at a time."""
 
-    def __init__(self, snapshot: SuffixSnapshot, excluded_path: str, own_ids: Sequence[int]) -> None:
+    def __init__(
+        self,
+        snapshot: SuffixSnapshot,
+        excluded_path: str,
+        own_ids: Sequence[int],
+        record: TrackRecord = NO_RECORD,
+    ) -> None:
+        self.record = record
         self._folders = excluded_path.split("/")[:-1]
         self._sources: list[LiveSegment] = []
         own = np.asarray(own_ids[-MOST_OWN_TOKENS:], dtype=np.int64)
@@ -38,23 +52,48 @@ class SuffixSession:
                 if path == excluded_path:
                     alive[number] = False
             self._sources.append(LiveSegment(part.segment, alive))
+        self._last: tuple[tuple[int, ...], list[list[Range]]] = ((), [])
 
-    def match(self, context: Sequence[int], most: int | None = None) -> Match | None:
-        """The places that follow the longest known suffix of `context` (of at most `most` tokens)."""
-        known = [
-            source.segment.ranges(context if most is None else context[-most:]) for source in self._sources
-        ]
+    def match(self, context: Sequence[int]) -> Match | None:
+        """The places that follow the longest known suffix of `context`."""
+        return next(self._matches(context, MOST_OWN_TOKENS), None)
+
+    def matches(self, context: Sequence[int]) -> tuple[Match, ...]:
+        """The longest known suffix, then shorter ones, each at twice as many places as the one before."""
+        return tuple(islice(self._matches(context, MOST_OWN_TOKENS), MOST_MATCHES))
+
+    def guess_at(self, place: int) -> tuple[int, int] | None:
+        """What the memory would have said of the own token at `place`, knowing only those before it.
+
+        The length of the match, and the token named; None where nothing matches.
+        """
+        own = self._sources[0].segment.tokens_of(0)
+        context = own[max(0, place - ORDER) : place].astype(np.int64).tolist()
+        match = next(self._matches(context, place, closely=False), None)
+        return None if match is None else (match.length, match.candidates[0].token_id)
+
+    def _matches(self, context: Sequence[int], own_end: int, closely: bool = True) -> Iterator[Match]:
+        """Longest first; of the open file only the first `own_end` tokens count."""
+        known, least = self._ranges(context), 1.0
         for length in range(max(map(len, known), default=0), 0, -1):
             found = [
-                (source, *_live_places(source, ranges[length - 1]))
+                (source, *_live_places(source, ranges[length - 1], own_end))
                 for source, ranges in zip(self._sources, known, strict=True)
                 if len(ranges) >= length
             ]
-            if any(len(places) for _, places, _ in found):
-                return self._match(length, found)
-        return None
+            support = sum(len(places) * weight for _, places, weight in found)
+            if support >= least:
+                yield self._match(length, found, MOST_CANDIDATES if closely else 1)
+                least = 2 * support
 
-    def _match(self, length: int, found: Sequence[tuple[LiveSegment, IntArray, float]]) -> Match:
+    def _ranges(self, context: Sequence[int]) -> list[list[Range]]:
+        """Of each source; the last answer is kept, since drafts and choice ask for the same words."""
+        words = tuple(context[-ORDER:])
+        if self._last[0] != words or not words:
+            self._last = (words, [source.segment.ranges(words) for source in self._sources])
+        return self._last[1]
+
+    def _match(self, length: int, found: Sequence[tuple[LiveSegment, IntArray, float]], most: int) -> Match:
         followers = [(source, places, source.segment.next_of(places)) for source, places, _ in found]
         counts: dict[int, float] = {}
         for (_, _, tokens), (_, _, weight) in zip(followers, found, strict=True):
@@ -62,7 +101,7 @@ class SuffixSession:
             for token, n in zip(names.tolist(), numbers.tolist(), strict=True):
                 counts[token] = counts.get(token, 0.0) + n * weight
         # Only the best are looked at closely: after a common word thousands of others follow.
-        best = heapq.nsmallest(MOST_CANDIDATES, counts, key=lambda token: (-counts[token], token))
+        best = heapq.nsmallest(most, counts, key=lambda token: (-counts[token], token))
         candidates = tuple(self._candidate(token, round(counts[token]), followers) for token in best)
         return Match(length, round(sum(counts.values())), candidates)
 
@@ -72,8 +111,8 @@ class SuffixSession:
         said = [(source, places[tokens == token]) for source, places, tokens in followers]
         where = [(*self._nearest(source, places), source) for source, places in said if len(places)]
         near, place, source = max(where, key=lambda item: item[0])
-        in_file = any(source.segment.paths[0] == _OWN for _, _, source in where)
-        return Candidate(token, count, in_file, near, _ahead(source, place))
+        n_own = sum(len(places) for source, places in said if source.segment.paths[0] == _OWN)
+        return Candidate(token, count, n_own, near, _ahead(source, place))
 
     def _nearest(self, source: LiveSegment, places: IntArray) -> tuple[float, int]:
         """How near the nearest of some places is (1 in the own file, else by folders), and which it is."""
@@ -93,14 +132,6 @@ class SuffixSession:
         return 1.0 / (2.0 + len(folders) + len(self._folders) - 2 * common)
 
 
-MOST_AHEAD = 12
-"""Tokens that are handed out for drafting."""
-
-
-MOST_COMPARED = 8
-"""Places of a candidate whose nearness is compared."""
-
-
 def _ahead(source: LiveSegment, place: int) -> tuple[int, ...]:
     """The tokens from a place on, to the end of its file at most."""
     ahead = source.segment.stored[place : place + MOST_AHEAD].astype(np.int64) - 1
@@ -108,8 +139,10 @@ def _ahead(source: LiveSegment, place: int) -> tuple[int, ...]:
     return tuple(int(token) for token in (ahead[: ends[0]] if len(ends) else ahead))
 
 
-def _live_places(source: LiveSegment, found: Range) -> tuple[IntArray, float]:
+def _live_places(source: LiveSegment, found: Range, own_end: int) -> tuple[IntArray, float]:
     places, weight = source.segment.places(found)
+    if source.segment.paths[0] == _OWN:
+        return places[places < source.segment.starts[0] + own_end], weight
     if source.alive.all():
         return places, weight
     return places[source.alive[source.segment.file_of(places)]], weight

@@ -19,9 +19,9 @@ from model.decoding import DecodingSession
 from model.embedder import MOST_UNASKED_BYTES, STATIC, make_embedder
 from model.errors import ModelError, ModelNotFound
 from model.fuser import FuserConfig
+from model.gate import gate_for
 from model.generator import HfGenerator
 from model.hub import ModelHub
-from model.interpolation import gate_for
 from model.layers import Backbone
 from model.loading import LoadedModel, load_language_model
 from model.projector import ProjectorConfig

@@ -1,7 +1,7 @@
 """What the generator knows of the workspace's exact memory: matches of its last tokens.
 
 Owns the words between memory and decoding. Finding matches is `indexer.suffix_session`; what they are
-worth is `model.interpolation`.
+worth is `model.gate`.
 """
 
 from __future__ import annotations
@@ -13,31 +13,57 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Candidate:
-    """A token that followed the match `count` times.
+    """A token that followed the match `count` times, `n_own` of them in the open file, before the cursor.
 
-    `in_file`: also in the open file, before the cursor. `near` is 1 there, else the less the more folders
-    lie between. `ahead` begins with the token itself: what followed at its nearest place.
+    `near` is 1 there, else the less the more folders lie between. `ahead` begins with the token itself: what
+    followed at its nearest place.
     """
 
     token_id: int
     count: int
-    in_file: bool
+    n_own: int
     near: float
     ahead: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Match:
-    """The longest suffix found, `length` tokens, at `support` places; candidates by count, best first."""
+    """A known suffix of `length` tokens, at `support` places; candidates by count, best first."""
 
     length: int
     support: int
     candidates: tuple[Candidate, ...]
 
 
+@dataclass(frozen=True)
+class TrackRecord:
+    """How the memory would have done at the last `n_positions` tokens of the open file.
+
+    Of the matches of up to two tokens (`short`), of three and more (`long`), and of eight and more among
+    these (`very_long`): how many there were, and how often the best candidate was what stood there.
+    """
+
+    n_positions: int = 0
+    n_short: int = 0
+    hits_short: int = 0
+    n_long: int = 0
+    hits_long: int = 0
+    n_very_long: int = 0
+    hits_very_long: int = 0
+
+
 class ExactMemory(Protocol):
     """One request's view of the memory."""
 
-    def match(self, context: Sequence[int], most: int | None = None) -> Match | None:
-        """The longest suffix of `context`, of at most `most` tokens; None if not even one token is known."""
+    @property
+    def record(self) -> TrackRecord:
+        """How it has done so far in the open file."""
+        ...
+
+    def match(self, context: Sequence[int]) -> Match | None:
+        """The longest known suffix of `context`; None if not even one token is known."""
+        ...
+
+    def matches(self, context: Sequence[int]) -> tuple[Match, ...]:
+        """That, and after it the longest ones with at least twice the support of the one before."""
         ...

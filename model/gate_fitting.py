@@ -1,81 +1,145 @@
-"""Fitting the gate to decisions: where the model and the memory name different tokens, which is right?
+"""Fitting the gate: at each step of lines that were written, which candidate was right?
 
-Owns the objective and its optimiser; samples are made by `hef_lsp.training.gate_samples`. Only cases where
-exactly one of the two is right say anything, and what is fitted is the very comparison that decoding makes:
-the mixed probability of the memory's token against that of the model's.
+Owns the objective, its optimiser and the figures on lines that it was not fitted to. Samples are made by
+`hef_lsp.training.gate_samples`.
+
+The likelihood of the right candidate among the candidates is what is maximised. Fitting whole lines (their
+product) or the mere decision gave fewer exact lines on other repositories (docs/log.md).
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 
-from model.interpolation import FEATURES
+from model.candidates import FEATURES, LOG_PROB
+from model.gate import GateWeights
 
-RIDGE = 1e-4
-SHARPNESS = 2.0
-"""How steeply a mixed log-odds turns into a decision while fitting."""
+N_HIDDEN = 64
+EPOCHS = 20
+LINES_A_STEP = 64
+LEARNING_RATE = 3e-3
+WEIGHT_DECAY = 0.1
+PADDING_SCORE = -1e9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GateSample:
-    """`features` at a step, probabilities of both tokens under both sides, and whether the memory is right.
+    """A step: `features` ``[C, F]`` of its candidates, the model's best first, and those `right` ``[C]``."""
 
-    `model_own` and `model_other` are the model's probabilities of its own best token and of the memory's;
-    `memory_own` and `memory_other` the memory's of its best and of the model's.
-    """
+    features: Tensor
+    right: Tensor
 
-    features: tuple[float, ...]
-    model_own: float
-    model_other: float
-    memory_own: float
-    memory_other: float
-    memory_right: bool
+
+Line = Sequence[GateSample]
 
 
 @dataclass(frozen=True)
-class Fit:
-    """Shares of decisions that come out right: `right` by the gate, the others by always one side."""
+class Figures:
+    """Of steps and of whole lines, the share in which the best by the model, and by the gate, is right."""
 
-    weights: tuple[float, ...]
-    n_samples: int
-    right: float
-    model: float
-    memory: float
+    n_lines: int
+    n_steps: int
+    steps_model: float
+    steps_gate: float
+    lines_model: float
+    lines_gate: float
 
 
-def fit_gate(samples: Sequence[GateSample], caution: float = 1.0) -> Fit:
-    """Weights of the gate; `caution` is how much more a model's right token counts than a memory's.
+@dataclass(frozen=True, eq=False)
+class _Padded:
+    """All steps: features ``[N, C, F]``, right and there ``[N, C]``, and of which line each is ``[N]``."""
 
-    Raises ValueError without samples of both kinds.
-    """
-    memory_right = torch.tensor([sample.memory_right for sample in samples])
-    if not samples or memory_right.all() or not memory_right.any():
-        raise ValueError("the gate needs steps where the memory is right and steps where the model is")
-    x = torch.tensor([sample.features for sample in samples], dtype=torch.float64)
-    sides = [[s.model_own, s.model_other, s.memory_own, s.memory_other] for s in samples]
-    model_own, model_other, memory_own, memory_other = torch.tensor(sides, dtype=torch.float64).T
-    cost = torch.where(memory_right, 1.0, caution)
-    weights = torch.zeros(len(FEATURES), dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights], max_iter=300, line_search_fn="strong_wolfe")
+    features: Tensor
+    right: Tensor
+    there: Tensor
+    line: Tensor
 
-    def odds() -> torch.Tensor:
-        w = torch.sigmoid(x @ weights)
-        memory = w * memory_own + (1 - w) * model_other
-        model = w * memory_other + (1 - w) * model_own
-        return torch.log(memory + 1e-9) - torch.log(model + 1e-9)
+    @staticmethod
+    def of(lines: Sequence[Line]) -> _Padded:
+        steps = [(number, sample) for number, line in enumerate(lines) for sample in line]
+        features = nn.utils.rnn.pad_sequence([sample.features for _, sample in steps], batch_first=True)
+        right = nn.utils.rnn.pad_sequence([sample.right for _, sample in steps], batch_first=True)
+        sizes = torch.tensor([len(sample.right) for _, sample in steps])
+        there = torch.arange(features.shape[1])[None] < sizes[:, None]
+        return _Padded(features, right, there, torch.tensor([number for number, _ in steps]))
 
-    def loss() -> torch.Tensor:
-        optimiser.zero_grad()
-        signs = torch.where(memory_right, 1.0, -1.0)
-        value = (cost * torch.nn.functional.softplus(-SHARPNESS * signs * odds())).mean()
-        value = value + RIDGE * weights.square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
 
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
-    right = ((odds() > 0) == memory_right).double().mean()
-    n_memory = float(memory_right.double().mean())
-    return Fit(tuple(weights.tolist()), len(samples), float(right), 1 - n_memory, n_memory)
+def fit_gate(lines: Sequence[Line], n_hidden: int = N_HIDDEN, seed: int = 0) -> GateWeights:
+    """The weights; the same for the same lines and seed. Raises ValueError without a step to learn from."""
+    data = _Padded.of(lines) if any(lines) else None
+    if data is None or not data.right.any():
+        raise ValueError("no step has a candidate that is right; the gate needs lines of other repositories")
+    torch.manual_seed(seed)
+    inner, out = nn.Linear(len(FEATURES), n_hidden), torch.zeros(n_hidden)
+    parts = [torch.tensor(1.0), torch.zeros(len(FEATURES)), inner.weight.detach(), inner.bias.detach(), out]
+    parameters = [part.clone().requires_grad_() for part in parts]
+    # Of the log-probability in nats; the feature is a fifth of it.
+    parameters[0].data *= 5.0
+    optimiser = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    places = _places_of_lines(data.line, len(lines))
+    order = [number for number, line in enumerate(lines) if len(line)]
+    chooser = random.Random(seed)
+    for _ in range(EPOCHS):
+        chooser.shuffle(order)
+        for start in range(0, len(order), LINES_A_STEP):
+            chosen = torch.cat([places[number] for number in order[start : start + LINES_A_STEP]])
+            loss = _loss(_weights(parameters), data, chosen)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+    return _weights([parameter.detach() for parameter in parameters])
+
+
+def figures_of(weights: GateWeights, lines: Sequence[Line]) -> Figures:
+    """How model and gate do on `lines`, which have steps."""
+    data = _Padded.of(lines)
+    first = _right_at(data, data.there.float() * data.features[..., LOG_PROB] + _hidden_padding(data))
+    best = _right_at(data, weights.scores(data.features) + _hidden_padding(data))
+    whole = [(_whole_lines(right, data.line, len(lines))) for right in (first, best)]
+    return Figures(
+        len(lines),
+        len(data.line),
+        round(float(first.double().mean()), 4),
+        round(float(best.double().mean()), 4),
+        round(whole[0], 4),
+        round(whole[1], 4),
+    )
+
+
+def _weights(parameters: Sequence[Tensor]) -> GateWeights:
+    trust, linear, hidden, bias, out = parameters
+    return GateWeights(trust, linear, hidden, bias, out)
+
+
+def _places_of_lines(line: Tensor, n_lines: int) -> list[Tensor]:
+    order = torch.argsort(line, stable=True)
+    sizes = torch.bincount(line, minlength=n_lines).tolist()
+    return list(torch.split(order, sizes))
+
+
+def _loss(weights: GateWeights, data: _Padded, chosen: Tensor) -> Tensor:
+    """Nats of the right candidates, over the steps that have one."""
+    right, padding = data.right[chosen], _hidden_padding(data)[chosen]
+    scores = (weights.scores(data.features[chosen]) + padding).log_softmax(-1)
+    of_right = scores.masked_fill(~right, PADDING_SCORE).logsumexp(-1)
+    known = right.any(-1)
+    return -(of_right * known).sum() / known.sum().clamp(min=1)
+
+
+def _hidden_padding(data: _Padded) -> Tensor:
+    return (~data.there).float() * PADDING_SCORE
+
+
+def _right_at(data: _Padded, scores: Tensor) -> Tensor:
+    best = scores.argmax(-1, keepdim=True)
+    return data.right.gather(-1, best)[:, 0]
+
+
+def _whole_lines(right: Tensor, line: Tensor, n_lines: int) -> float:
+    wrong = torch.zeros(n_lines).index_add_(0, line, (~right).float())
+    return float((wrong == 0).double().mean())

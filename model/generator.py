@@ -25,8 +25,9 @@ from model.decoding import (
 from model.drafting import DraftingSession
 from model.errors import ModelTooLarge
 from model.exact_memory import ExactMemory
+from model.gate import Gate
 from model.healing import Healing, Vocabulary
-from model.interpolation import Gate, Interpolation
+from model.interpolation import Interpolation
 from model.loading import LoadedModel, is_out_of_memory
 from model.protocols import (
     CancelSignal,
@@ -39,6 +40,7 @@ from model.protocols import (
 )
 from model.runtime.fast_runtime import FastRuntime
 from model.stopping import StopTracker
+from model.token_texts import TokenTexts
 from model.tokenization import HfTokenizer
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ class HfGenerator:
         self._loaded = loaded
         self._session = KvSession(loaded.model) if session is None else session
         self._vocabulary = Vocabulary(loaded.tokenizer)
+        self._texts = TokenTexts.of(loaded.tokenizer, loaded.vocabulary_size)
 
     @property
     def model_id(self) -> str:
@@ -70,6 +73,16 @@ class HfGenerator:
     @property
     def tokenizer(self) -> HfTokenizer:
         return self._loaded.tokenizer
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model that it runs."""
+        return self._loaded
+
+    @property
+    def texts(self) -> TokenTexts:
+        """What its tokens say."""
+        return self._texts
 
     @property
     def hidden_size(self) -> int:
@@ -87,6 +100,27 @@ class HfGenerator:
     def forget(self) -> None:
         """Drops the KV cache."""
         self._session.clear()
+
+    def read_along(self, prompt: Prompt, text: str) -> ReadAlong:
+        """What the model says at each token of `text`, were it to follow `prompt` in decoding.
+
+        The prompt's last word is spelt again, as there. Nothing of `text` stays in the cache. Raises
+        ValueError for a text that does not fit the context window.
+        """
+        task = self._task(prompt, StopRule(max_tokens=1))
+        token_ids = self.tokenizer.encode(task.healed + text)
+        if not token_ids or len(token_ids) > task.n_decoded:
+            raise ValueError(f"{len(token_ids)} tokens to read along; there is room for {task.n_decoded}")
+        self._session.rewind(task.inputs.keys)
+        first = self._session.prefill(task.inputs, lambda: None)
+        assert not isinstance(first, StopReason)
+        logits = [first.float().cpu()[None]]
+        if isinstance(self._session, FastRuntime) and len(token_ids) > 1:
+            logits.append(self._session.verify(token_ids[:-1]).float().cpu())
+        else:
+            logits += [self._session.step(token).float().cpu()[None] for token in token_ids[:-1]]
+        self._session.rewind((*task.inputs.keys, -1))
+        return ReadAlong(task.inputs.ids, tuple(token_ids), torch.cat(logits), task.healed)
 
     def generate(
         self,
@@ -160,7 +194,7 @@ class HfGenerator:
     def _interpolation(self, task: _Task) -> Interpolation | None:
         if self._gate is None or task.memory is None:
             return None
-        return Interpolation(task.memory, self._gate, task.inputs.ids)
+        return Interpolation(task.memory, self._gate, self._texts, task.inputs.ids)
 
     def _task(self, prompt: Prompt, rule: StopRule) -> _Task:
         """The prompt cut at its left to fit and at its right to be spelt again."""
@@ -191,6 +225,19 @@ class HfGenerator:
     def _start_id(self) -> int:
         """What an empty prompt is taken for, as a model must read something: an end of the text before."""
         return min(self.tokenizer.eos_ids, default=0)
+
+
+@dataclass(frozen=True, eq=False)
+class ReadAlong:
+    """`logits` ``[n, V]`` before each of the `n` `token_ids` that follow `context_ids`.
+
+    The first of them spell `healed`, the prompt's last word, again.
+    """
+
+    context_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+    logits: torch.Tensor
+    healed: str
 
 
 @dataclass(frozen=True)

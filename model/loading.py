@@ -61,6 +61,11 @@ class LoadedModel:
         return int(self.model.config.get_text_config().hidden_size)
 
     @property
+    def vocabulary_size(self) -> int:
+        """How many logits there are; some have no token."""
+        return int(self.model.config.get_text_config().vocab_size)
+
+    @property
     def context_window(self) -> int:
         config = self.model.config.get_text_config()
         names = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")

@@ -45,3 +45,15 @@ def stages_table(report: Report) -> Table:
     stops = [figures["stop"] for figures in arms.values()]
     table.add_row("stop", *(f"{stop['p50_ms']:.1f} / {stop['p95_ms']:.1f}" for stop in stops))
     return table
+
+
+def rivals_table(report: Report) -> Table:
+    """One row a rival: its times; each arm's p50 to its p50, of all answers and of generated ones."""
+    table = Table(title="the usual ways at the same cursors; p50 of ours to theirs, all answers / generated")
+    for column in ("rival", "p50 ms", "p95 ms", *report["arms"]):
+        table.add_column(column, justify="left" if column == "rival" else "right")
+    for name, spread in report["rivals"].items():
+        ratios = report["ratio_to_rivals"].values()
+        cells = [f"{r[f'all_to_{name}']:.3f} / {r[f'generated_to_{name}']:.3f}" for r in ratios]
+        table.add_row(name, f"{spread['p50_ms']:.0f}", f"{spread['p95_ms']:.0f}", *cells)
+    return table

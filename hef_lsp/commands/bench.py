@@ -6,13 +6,17 @@ Owns options and presentation. What is measured, and how, is `hef_lsp.bench`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hef_lsp.commands.console import err, fail, named_errors, out
 from hef_lsp.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from hef_lsp.bench.latency import LatencyPlan
 
 app = typer.Typer(no_args_is_help=True, help="Measure latency and indexing on this machine.")
 
@@ -39,11 +43,12 @@ def latency(
     ] = None,
     model: Model = "auto",
     embedder: EmbedderName = "static",
+    rivals: Annotated[bool, typer.Option(help="Also measure transformers' generate and RepoCoder.")] = True,
     json_file: JsonFile = None,
 ) -> None:
     """Type real lines over the real protocol; time from keystroke to item, by arm and stage."""
     from hef_lsp.bench import latency as bench
-    from hef_lsp.bench.latency_tables import latency_table, stages_table
+    from hef_lsp.bench.latency_tables import latency_table, rivals_table, stages_table
     from hef_lsp.bench.replay import Pace
     from hef_lsp.evaluation.runner import UnknownArm, arm_settings
     from hef_lsp.lsp_client import ServerDied
@@ -58,10 +63,26 @@ def latency(
             arm_settings(name)
         with named_errors(), err().status("starting the server") as status:
             report = asyncio.run(bench.measure_latency(plan, status.update))
+            if rivals:
+                _add_rivals(report, plan, status.update)
     except (UnknownArm, bench.NothingToType, bench.ServerNotReady, ServerDied) as error:
         raise fail(str(error)) from error
     out().print(latency_table(report), stages_table(report))
+    if rivals:
+        out().print(rivals_table(report))
     _keep(report, json_file)
+
+
+def _add_rivals(report: dict[str, Any], plan: LatencyPlan, say: Callable[[str], None]) -> None:
+    """After the server has ended, so that the two do not share the processor."""
+    from hef_lsp.bench.latency import passages_of
+    from hef_lsp.bench.rivals import RivalUnavailable, measure_rivals, ratios_to_rivals
+
+    try:
+        report["rivals"] = measure_rivals(plan.workspace, passages_of(plan), plan.options["model"], say)
+    except RivalUnavailable as error:
+        raise fail(str(error)) from error
+    report["ratio_to_rivals"] = ratios_to_rivals(report["arms"], report["rivals"])
 
 
 @app.command("index")

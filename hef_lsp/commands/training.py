@@ -15,11 +15,14 @@ from typing import Annotated
 import typer
 
 from hef_lsp.commands.console import err, fail, named_errors, out, say_fetching
+from hef_lsp.commands.training_gate import gate
 from hef_lsp.settings import ModelSettings
 
 app = typer.Typer(
     no_args_is_help=True, help="Make training data, pack it for another machine, bring weights home."
 )
+
+app.command()(gate)
 
 Folder = Annotated[
     Path, typer.Option(help="Folder of wheels and sdists; packages of --packages are fetched here.")

@@ -8,56 +8,69 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from indexer.open_file_memory import OpenFileMemory
 from indexer.suffix_index import SuffixIndex, SuffixSnapshot
-from indexer.suffix_session import SuffixSession
-from model.gate_fitting import GateSample
+from model.gate_fitting import Line
 from model.gate_sampling import gate_samples_of
-from model.loading import LoadedModel
+from model.generator import HfGenerator
 from model.prompt import PromptLimits, PromptPlan, Snippet, build_prompt
 from model.training.records import Record, Repository
 
-TARGET_TOKENS = 48
 MOST_TOKENS = 10_000_000
-OWN_CHARS = 60_000
+MOST_CHARS = 6_000_000
+"""Larger repositories are left out: they take long to read and are one repository all the same."""
+FEWEST_FILES = 5
+LONGEST_LINE = 200
+WHOLE_LINES = 0.8
+"""The share of targets that begin where a line does; the others begin at the record's cursor."""
+LIMITS = PromptLimits(prefix_tokens=384, suffix_tokens=0, text_tokens=512, context_window=8192, reserve=64)
+N_HITS = 6
 
 
-def memory_of(repository: Repository, loaded: LoadedModel) -> SuffixSnapshot:
+def is_fit(repository: Repository) -> bool:
+    """Whether there is something to remember, and not too much."""
+    n_chars = sum(len(file.text) for file in repository.files)
+    return len(repository.files) >= FEWEST_FILES and n_chars <= MOST_CHARS
+
+
+def memory_of(repository: Repository, generator: HfGenerator) -> SuffixSnapshot:
     """All files of a repository."""
     index = SuffixIndex(MOST_TOKENS)
-    encoded = loaded.tokenizer.encode_batch([file.text for file in repository.files])
+    encoded = generator.tokenizer.encode_batch([file.text for file in repository.files])
     paths = [file.path for file in repository.files]
     index.update({path: np.array(ids, dtype=np.int64) for path, ids in zip(paths, encoded, strict=True)})
     return index.snapshot()
 
 
-def gate_samples(
-    repository: Repository, loaded: LoadedModel, n_records: int, source: random.Random
-) -> Iterator[GateSample]:
-    """Steps where model and memory name different tokens and one of them is right."""
-    snapshot = memory_of(repository, loaded)
-    for record in source.sample(repository.records, min(n_records, len(repository.records))):
-        yield from _samples(repository, record, loaded, snapshot, with_text=source.random() < 0.5)
+def gate_lines(
+    repository: Repository, generator: HfGenerator, n_records: int, chooser: random.Random
+) -> Iterator[Line]:
+    """Of at most `n_records` cursors, the line without context and the same with text."""
+    snapshot = memory_of(repository, generator)
+    for record in chooser.sample(repository.records, min(n_records, len(repository.records))):
+        yield from _lines(repository, record, generator, snapshot, chooser.random() < WHOLE_LINES)
 
 
-def _samples(
-    repository: Repository, record: Record, loaded: LoadedModel, snapshot: SuffixSnapshot, with_text: bool
-) -> Iterator[GateSample]:
+def _lines(
+    repository: Repository,
+    record: Record,
+    generator: HfGenerator,
+    snapshot: SuffixSnapshot,
+    whole: bool,
+) -> Iterator[Line]:
     file = repository.files[record.file]
-    prefix, rest = file.text[: record.offset], file.text[record.offset :]
-    # From the line's start, so that prompt and target meet where tokens do.
-    start = prefix.rfind("\n") + 1
-    prefix, rest = prefix[:start], prefix[start:] + rest
-    if not prefix:
+    cursor = file.text.rfind("\n", 0, record.offset) + 1 if whole else record.offset
+    prefix, line = file.text[:cursor], file.text[cursor:].partition("\n")[0]
+    if not line.strip() or not prefix.strip() or len(line) > LONGEST_LINE:
         return
-    hits = record.hits[:6] if with_text else ()
-    shown = [(repository.files[number], place) for number, place in hits]
+    memory = OpenFileMemory(generator.tokenizer.encode).session(snapshot, file.path, prefix)
+    shown = [(repository.files[number], place) for number, place in record.hits[:N_HITS]]
     snippets = tuple(Snippet(other.path, other.chunk(place), "#") for other, place in shown)
-    plan = PromptPlan(prefix[:-1], "", file.path, "#", snippets)
-    limits = PromptLimits(384, 0, 512, 8192, 64)
-    prompt = list(build_prompt(plan, limits, loaded.tokenizer, None).prompt.token_ids)
-    target = loaded.tokenizer.encode("\n" + rest[:400])[:TARGET_TOKENS]
-    session = SuffixSession(snapshot, file.path, loaded.tokenizer.encode(prefix[-OWN_CHARS:]))
-    yield from gate_samples_of(loaded, prompt, target, session)
+    for told in ((), snippets):
+        plan = PromptPlan(prefix, "", file.path, "#", told)
+        prompt = build_prompt(plan, LIMITS, generator.tokenizer, None).prompt
+        yield gate_samples_of(generator, replace(prompt, memory=memory), line)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from indexer import suffix_segment
 from indexer.suffix_index import SuffixIndex, SuffixSnapshot
 from indexer.suffix_segment import ORDER, build_segment
-from indexer.suffix_session import SuffixSession
+from indexer.suffix_session import MOST_MATCHES, SuffixSession
 from model.exact_memory import Match
 
 Files = dict[str, list[int]]
@@ -98,16 +98,39 @@ def test_nearer_files_are_nearer_and_the_own_file_is_nearest() -> None:
     assert match is not None
     near = {candidate.token_id: candidate.near for candidate in match.candidates}
     assert near[4] == 1.0 > near[5] > near[6] > 0
-    assert [candidate.in_file for candidate in match.candidates] == [True, False, False]
+    assert [candidate.n_own for candidate in match.candidates] == [1, 0, 0]
 
 
-def test_a_shorter_match_can_be_asked_for() -> None:
-    session = SuffixSession(SuffixSnapshot(), "x.py", [1, 2, 3, 8, 2, 3, 9])
-    longest, shorter = session.match([1, 2, 3]), session.match([1, 2, 3], most=2)
-    assert longest is not None
-    assert shorter is not None
-    assert (longest.length, longest.support) == (3, 1)
-    assert (shorter.length, shorter.support) == (2, 2)
+@given(edits=EDITS, own=TOKENS, context=TOKENS)
+def test_further_matches_are_shorter_and_stand_at_twice_as_many_places(
+    edits: list[dict[str, list[int] | None]], own: list[int], context: list[int]
+) -> None:
+    index, files = updated(edits)
+    session = SuffixSession(index.snapshot(), "none.py", own)
+    least, expected = 1, []
+    for length in range(min(ORDER, len(context)), 0, -1):
+        found = plain_match(files, own, context[-length:])
+        if found and found[0] == length and sum(found[1].values()) >= least:
+            expected.append(found)
+            least = 2 * sum(found[1].values())
+    assert [as_counts(match) for match in session.matches(context)] == expected[:MOST_MATCHES]
+    assert as_counts(session.match(context)) == (expected[0] if expected else None)
+
+
+@given(edits=EDITS, own=st.lists(st.integers(0, 3), min_size=1, max_size=30), place=st.integers(0, 29))
+def test_a_guess_at_an_own_token_knows_only_what_stands_before_it(
+    edits: list[dict[str, list[int] | None]], own: list[int], place: int
+) -> None:
+    index, files = updated(edits)
+    place = min(place, len(own) - 1)
+    expected = plain_match(files, own[:place], own[max(0, place - ORDER) : place])
+    guess = SuffixSession(index.snapshot(), "none.py", own).guess_at(place)
+    if expected is None:
+        assert guess is None
+    else:
+        length, counts = expected
+        best = min(counts, key=lambda token: (-counts[token], token))
+        assert guess == (length, best)
 
 
 def test_files_beyond_the_cap_are_left_out_and_said() -> None:
@@ -139,7 +162,7 @@ def test_wide_vocabularies_keep_their_ids() -> None:
 def test_a_large_range_is_sampled_and_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suffix_segment, "SAMPLE", 10)
     session = SuffixSession(SuffixSnapshot(), "x.py", [1, 2] * 500)
-    match = session.match([1], most=1)
+    match = session.match([1])
     assert match is not None
     assert [(c.token_id, c.count) for c in match.candidates] == [(2, 500)]
 

@@ -1,0 +1,105 @@
+"""`hef-lsp train gate`: how far the exact memory is to be trusted, fitted on training repositories.
+
+Owns presentation and the split into repositories that are fitted to and those that judge. Samples are
+`hef_lsp.training.gate_samples`, the fit `model.gate_fitting`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar, say_fetching
+from hef_lsp.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from model.gate_fitting import Line
+    from model.generator import HfGenerator
+    from model.training.records import Repository
+
+Records = Annotated[
+    list[Path], typer.Option("--records", help="Files of `hef-lsp train data`; again for more.")
+]
+Output = Annotated[Path, typer.Option("--out", help="Where to write the gate, as JSON.")]
+
+
+def gate(
+    records: Records,
+    output: Output,
+    cursors: Annotated[int, typer.Option(min=1, help="At most so many of each repository.")] = 12,
+    judges: Annotated[int, typer.Option(min=2, help="One repository in so many is only judged.")] = 4,
+    limit: Annotated[int, typer.Option(min=2, help="At most so many repositories.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="Of the cursors, the split and the fit.")] = 0,
+    model: Annotated[str, typer.Option(help="Model name, folder, GGUF file or hub id.")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 means all physical cores.")] = 0,
+) -> None:
+    """Fit the gate that weighs the generator's and the exact memory's candidates."""
+    from hef_lsp.models_loading import load_models
+    from hef_lsp.training.gate_samples import is_fit
+    from model.gate import Gate
+    from model.gate_fitting import figures_of, fit_gate
+    from model.generator import HfGenerator
+
+    repositories = [repository for repository in _read(records) if is_fit(repository)][:limit]
+    with named_errors():
+        generator = load_models(ModelSettings(name=model, threads=threads), say_fetching()).generator
+    if not isinstance(generator, HfGenerator):
+        raise fail(f"{model} is no language model of transformers; choose another with --model")
+    judged = set(random.Random(seed).sample(range(len(repositories)), len(repositories) // judges))
+    fitted, held = _sampled(repositories, judged, generator, cursors, seed)
+    try:
+        weights = fit_gate(fitted, seed=seed)
+    except ValueError as error:
+        raise fail(f"{error}; give more --records") from error
+    provenance = {
+        "generator": generator.model_id,
+        "repositories": len(repositories) - len(judged),
+        "cursors_a_repository": cursors,
+        "lines": len(fitted),
+        "steps": sum(map(len, fitted)),
+        "seed": seed,
+        "judged_on": {"repositories": len(judged), **asdict(figures_of(weights, held))} if held else {},
+    }
+    try:
+        output.write_text(json.dumps(Gate(weights, provenance).to_json()) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise fail(f"{output} cannot be written: {error.strerror or error}; choose another file") from error
+    out().print_json(json.dumps(provenance))
+
+
+def _read(paths: Sequence[Path]) -> list[Repository]:
+    import lzma
+
+    from model.training.records import read_repositories
+
+    try:
+        return [repository for path in paths for repository in read_repositories(path)]
+    except (OSError, EOFError, ValueError, KeyError, lzma.LZMAError) as error:
+        raise fail(
+            f"the records cannot be read ({error}); make them anew with `hef-lsp train data`"
+        ) from error
+
+
+def _sampled(
+    repositories: Sequence[Repository], judged: set[int], generator: HfGenerator, cursors: int, seed: int
+) -> tuple[list[Line], list[Line]]:
+    """Lines of the repositories to fit to, and of those that judge."""
+    from hef_lsp.training.gate_samples import gate_lines
+
+    chooser = random.Random(seed)
+    fitted, held = list["Line"](), list["Line"]()
+    with progress_bar() as progress:
+        bar = progress.add_task("repositories", total=len(repositories))
+        for number, repository in enumerate(repositories):
+            lines = gate_lines(repository, generator, cursors, chooser)
+            (held if number in judged else fitted).extend(lines)
+            progress.advance(bar)
+            if not err().is_terminal:
+                err().print(f"{number + 1} of {len(repositories)}: {repository.name}", markup=False)
+    return fitted, held

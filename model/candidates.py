@@ -1,0 +1,144 @@
+"""The candidates for the next token, and what is known of each: by the model, and by the exact memory.
+
+Owns the choice of candidates and their features, which the gate is fitted to (`model.gate_fitting`) and
+asked with (`model.interpolation`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.exact_memory import Candidate, ExactMemory, Match, TrackRecord
+from model.token_texts import TokenTexts
+
+N_MODEL = 5
+"""Candidates that the model names."""
+N_MATCH = 4
+"""Candidates that each match names."""
+N_MATCHES = 3
+LEAST_LOG_PROB = -20.0
+CONTEXT = 16
+"""Tokens that a match can have at most."""
+
+_OF_MODEL = ("log_prob", "behind_best", "is_best", "prob", "best_prob", "entropy")
+_OF_MATCH = (
+    "length",
+    "longest",
+    "log_support",
+    "share",
+    "log_count",
+    "in_file",
+    "near",
+    "first",
+    "own_share",
+    "length_share",
+)
+_OF_RECORD = ("long_hits", "long_places", "very_long_hits", "very_long_places", "short_hits")
+_OF_PLACE = ("ends_line", "n_chars")
+FEATURES = (
+    *_OF_MODEL,
+    *(f"{name}_{number}" for number in range(N_MATCHES) for name in _OF_MATCH),
+    *_OF_RECORD,
+    *_OF_PLACE,
+)
+"""Log-probabilities in units of 5 nats (`log_prob`, `behind_best`, `entropy`), lengths of 16 tokens, binary
+logarithms of 10, `n_chars` (of what was decoded so far) of 100; the others are shares or yes and no."""
+LOG_PROB = FEATURES.index("log_prob")
+_ABSENT = (0.0,) * len(_OF_MATCH)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """`ids` ``[C]``, none twice, and `features` ``[C, F]``; the model's best comes first."""
+
+    ids: Tensor
+    features: Tensor
+
+
+class CandidateReader:
+    """The candidates of one generation, step by step; keeps the tokens so far."""
+
+    def __init__(self, memory: ExactMemory, texts: TokenTexts, context: Sequence[int]) -> None:
+        """`context` are the tokens before the first step."""
+        self._memory, self._texts = memory, texts
+        self._context = list(context[-CONTEXT:])
+        self._n_chars = 0
+
+    def candidates(self, log_probs: Tensor) -> Candidates:
+        """The model's best tokens by its `log_probs` ``[V]``, on the CPU, and those of each match."""
+        matches = self._memory.matches(self._context)[:N_MATCHES]
+        best = log_probs.topk(min(N_MODEL, len(log_probs))).indices.tolist()
+        ids = list(dict.fromkeys([*best, *_named(matches)]))
+        chosen = torch.tensor(ids)
+        of_model, of_record = _of_model(log_probs, chosen), _of_record(self._memory.record)
+        ends, place = self._texts.ends_line[chosen].tolist(), self._n_chars / 100
+        rows = [
+            (*of_model[row], *_of_matches(token, matches), *of_record, float(ends[row]), place)
+            for row, token in enumerate(ids)
+        ]
+        return Candidates(chosen, torch.tensor(rows))
+
+    def match_after(self, token_id: int) -> Match | None:
+        """What the memory knows of the last words; `token_id`, the newest, is among them already."""
+        assert self._context[-1] == token_id, f"{token_id} was not pushed"
+        return self._memory.match(self._context)
+
+    def push(self, token_id: int) -> None:
+        """`token_id` was chosen."""
+        self._context.append(token_id)
+        del self._context[:-CONTEXT]
+        self._n_chars += self._texts.n_chars[token_id]
+
+
+def _named(matches: Sequence[Match]) -> list[int]:
+    return [candidate.token_id for match in matches for candidate in match.candidates[:N_MATCH]]
+
+
+def _of_model(log_probs: Tensor, chosen: Tensor) -> list[tuple[float, ...]]:
+    probs = log_probs.exp()
+    entropy = -float((probs * log_probs.clamp(min=LEAST_LOG_PROB)).sum()) / 5
+    values = log_probs[chosen].clamp(min=LEAST_LOG_PROB).tolist()
+    best = values[0]
+    return [
+        (value / 5, (value - best) / 5, float(row == 0), math.exp(value), math.exp(best), entropy)
+        for row, value in enumerate(values)
+    ]
+
+
+def _of_matches(token: int, matches: Sequence[Match]) -> list[float]:
+    row: list[float] = []
+    for match in matches:
+        row += (match.length / 16, float(match.length >= 16), math.log2(max(1, match.support)) / 10)
+        found = next((c for c in match.candidates if c.token_id == token), None)
+        row += _ABSENT[3:] if found is None else _of_candidate(found, match)
+    return row + list(_ABSENT) * (N_MATCHES - len(matches))
+
+
+def _of_candidate(candidate: Candidate, match: Match) -> tuple[float, ...]:
+    share = candidate.count / max(1, match.support)
+    return (
+        share,
+        math.log2(1 + candidate.count) / 10,
+        float(candidate.n_own > 0),
+        candidate.near,
+        float(candidate is match.candidates[0]),
+        min(1.0, candidate.n_own / max(1, candidate.count)),
+        match.length / 16 * share,
+    )
+
+
+def _of_record(record: TrackRecord) -> tuple[float, ...]:
+    """Shares of hits, drawn to what is usual where there were few places."""
+    n = max(1, record.n_positions)
+    return (
+        (record.hits_long + 0.5) / (record.n_long + 2),
+        record.n_long / n,
+        (record.hits_very_long + 0.7) / (record.n_very_long + 1.5),
+        record.n_very_long / n,
+        (record.hits_short + 0.2) / (record.n_short + 1.5),
+    )

@@ -1,0 +1,90 @@
+"""Candidates and what is known of them, against values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from model.candidates import FEATURES, CandidateReader
+from model.exact_memory import Candidate, Match, TrackRecord
+from model.token_texts import TokenTexts
+
+TEXTS = TokenTexts(torch.tensor([False, False, True, *[False] * 17]), [3] * 20)
+LOG_PROBS = torch.tensor([0.1, 0.5, 0.2, 0.1, 0.04, 0.03, 0.02, *[0.01 / 13] * 13]).log()
+
+
+class Memory:
+    def __init__(self, *matches: Match, record: TrackRecord | None = None) -> None:
+        self.found, self.record = matches, record or TrackRecord()
+        self.asked: list[list[int]] = []
+
+    def match(self, context: Sequence[int]) -> Match | None:
+        return self.found[0] if self.found else None
+
+    def matches(self, context: Sequence[int]) -> tuple[Match, ...]:
+        self.asked.append(list(context))
+        return self.found
+
+
+def features(memory: Memory) -> dict[int, dict[str, float]]:
+    found = CandidateReader(memory, TEXTS, [1, 2]).candidates(LOG_PROBS)
+    rows = (dict(zip(FEATURES, row, strict=True)) for row in found.features.tolist())
+    return dict(zip(found.ids.tolist(), rows, strict=True))
+
+
+def test_the_models_best_come_first_then_the_memorys_each_once() -> None:
+    long = Match(9, 2, (Candidate(12, 1, 0, 0.5), Candidate(1, 1, 1, 1.0)))
+    short = Match(2, 9, tuple(Candidate(token, 1, 0, 0.5) for token in (12, 13, 14, 15, 16)))
+    rows = features(Memory(long, short))
+    assert list(rows) == [1, 2, 0, 3, 4, 12, 13, 14, 15]  # of a match four at most
+
+
+def test_what_the_model_says() -> None:
+    row = features(Memory())[2]
+    assert row["log_prob"] == pytest.approx(math.log(0.2) / 5)
+    assert row["behind_best"] == pytest.approx(math.log(0.2 / 0.5) / 5)
+    assert (row["prob"], row["best_prob"], row["is_best"]) == pytest.approx((0.2, 0.5, 0.0))
+    entropy = -float((LOG_PROBS.exp() * LOG_PROBS).sum())
+    assert row["entropy"] == pytest.approx(entropy / 5)
+    assert row["ends_line"] == 1.0 and features(Memory())[1]["ends_line"] == 0.0
+    assert features(Memory())[1]["is_best"] == 1.0
+
+
+def test_what_the_memory_says() -> None:
+    long = Match(12, 4, (Candidate(12, 3, 2, 1.0), Candidate(1, 1, 0, 0.25)))
+    short = Match(3, 8, (Candidate(1, 6, 0, 0.25), Candidate(12, 2, 2, 1.0)))
+    row = features(Memory(long, short))[12]
+    expected = {"length": 12 / 16, "longest": 0.0, "log_support": 0.2, "share": 0.75, "log_count": 0.2}
+    expected |= {"in_file": 1.0, "near": 1.0, "first": 1.0, "own_share": 2 / 3, "length_share": 0.75 * 0.75}
+    assert {name: row[f"{name}_0"] for name in expected} == pytest.approx(expected)
+    assert (row["length_1"], row["log_support_1"], row["share_1"]) == pytest.approx((3 / 16, 0.3, 0.25))
+    assert (row["first_1"], row["length_2"], row["share_2"]) == (0.0, 0.0, 0.0)
+    unnamed = features(Memory(long, short))[3]
+    assert (unnamed["length_0"], unnamed["share_0"], unnamed["near_0"]) == (12 / 16, 0.0, 0.0)
+
+
+def test_how_the_memory_has_done() -> None:
+    row = features(Memory(record=TrackRecord(100, 40, 10, 50, 30, 20, 16)))[1]
+    assert (row["long_hits"], row["long_places"]) == pytest.approx((30.5 / 52, 0.5))
+    assert (row["very_long_hits"], row["very_long_places"]) == pytest.approx((16.7 / 21.5, 0.2))
+    assert row["short_hits"] == pytest.approx(10.2 / 41.5)
+    unknown = features(Memory())[1]
+    assert unknown["long_hits"] == pytest.approx(0.25) and unknown["long_places"] == 0.0
+
+
+def test_chosen_tokens_become_context_and_are_counted() -> None:
+    memory = Memory()
+    reader = CandidateReader(memory, TEXTS, range(40))
+    reader.candidates(LOG_PROBS)
+    reader.push(7)
+    assert reader.candidates(LOG_PROBS).features[0, FEATURES.index("n_chars")] == pytest.approx(0.03)
+    assert memory.asked == [list(range(24, 40)), [*range(25, 40), 7]]
+
+
+def test_a_small_vocabulary_has_fewer_candidates() -> None:
+    texts = TokenTexts(torch.tensor([False, False]), [1, 1])
+    found = CandidateReader(Memory(), texts, []).candidates(torch.tensor([0.3, 0.7]).log())
+    assert found.ids.tolist() == [1, 0]
