@@ -88,6 +88,10 @@ class CandidateReader:
         assert self._context[-1] == token_id, f"{token_id} was not pushed"
         return self._memory.match(self._context)
 
+    def begin_line(self) -> None:
+        """What comes now counts as if decoding had begun here."""
+        self._n_chars = 0
+
     def push(self, token_id: int) -> None:
         """`token_id` was chosen."""
         self._context.append(token_id)

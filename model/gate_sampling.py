@@ -1,4 +1,4 @@
-"""Samples for the gate: each step of a line that was written, with the candidates for it.
+"""Samples for the gate: each step of lines that were written, with the candidates for it.
 
 Owns one teacher-forced pass and what is read off each step of it. Prompts and memories come from
 `hef_lsp.training.gate_samples`; fitting is `model.gate_fitting`.
@@ -11,22 +11,32 @@ from model.gate_fitting import GateSample
 from model.generator import HfGenerator
 from model.protocols import Prompt
 
-MOST_TOKENS = 64
+MOST_TOKENS = 128
 
 
-def gate_samples_of(generator: HfGenerator, prompt: Prompt, line: str) -> list[GateSample]:
-    """The steps of `line` after `prompt`, the one that ends it included, or its first `MOST_TOKENS`."""
+def gate_samples_of(generator: HfGenerator, prompt: Prompt, text: str) -> list[list[GateSample]]:
+    """The steps of each line of `text`, which follows `prompt`, as far as `MOST_TOKENS` reach.
+
+    The last step of a line is right with whatever ends it. The token that does so begins the next line as
+    well: there it has to be the very one, for it holds the indentation.
+    """
     assert prompt.memory is not None
-    read = generator.read_along(prompt, line + "\n")
+    read = generator.read_along(prompt, text + "\n")
     reader = CandidateReader(prompt.memory, generator.texts, read.context_ids)
-    whole, n_chars, samples = len(read.healed + line), 0, list[GateSample]()
+    written, place = read.healed + text + "\n", 0
+    lines: list[list[GateSample]] = [[]]
     for token, logits in zip(read.token_ids[:MOST_TOKENS], read.logits, strict=False):
-        candidates = reader.candidates(logits.log_softmax(0))
-        ended = n_chars >= whole
-        right = generator.texts.ends_line[candidates.ids] if ended else candidates.ids == token
-        samples.append(GateSample(candidates.features, right))
-        if ended:
-            break
+        log_probs = logits.log_softmax(0)
+        candidates = reader.candidates(log_probs)
+        if place >= len(read.healed) and written[place] == "\n":
+            ends = generator.texts.ends_line[candidates.ids]
+            lines[-1].append(GateSample(candidates.features, ends))
+            if place == len(written) - 1:
+                return lines
+            reader.begin_line()
+            candidates = reader.candidates(log_probs)
+            lines.append([])
+        lines[-1].append(GateSample(candidates.features, candidates.ids == token))
         reader.push(token)
-        n_chars += generator.texts.n_chars[token]
-    return samples
+        place += generator.texts.n_chars[token]
+    return lines[:-1]

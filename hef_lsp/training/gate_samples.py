@@ -25,6 +25,8 @@ MOST_CHARS = 6_000_000
 """Larger repositories are left out: they take long to read and are one repository all the same."""
 FEWEST_FILES = 5
 LONGEST_LINE = 200
+N_LINES = 4
+"""Read along at each cursor: what costs is the prompt. The memory holds the file up to the cursor only."""
 WHOLE_LINES = 0.8
 """The share of targets that begin where a line does; the others begin at the record's cursor."""
 LIMITS = PromptLimits(prefix_tokens=384, suffix_tokens=0, text_tokens=512, context_window=8192, reserve=64)
@@ -49,7 +51,7 @@ def memory_of(repository: Repository, generator: HfGenerator) -> SuffixSnapshot:
 def gate_lines(
     repository: Repository, generator: HfGenerator, n_records: int, chooser: random.Random
 ) -> Iterator[Line]:
-    """Of at most `n_records` cursors, the line without context and the same with text."""
+    """Of at most `n_records` cursors, `N_LINES` lines without context and the same with text."""
     snapshot = memory_of(repository, generator)
     for record in chooser.sample(repository.records, min(n_records, len(repository.records))):
         yield from _lines(repository, record, generator, snapshot, chooser.random() < WHOLE_LINES)
@@ -64,13 +66,14 @@ def _lines(
 ) -> Iterator[Line]:
     file = repository.files[record.file]
     cursor = file.text.rfind("\n", 0, record.offset) + 1 if whole else record.offset
-    prefix, line = file.text[:cursor], file.text[cursor:].partition("\n")[0]
-    if not line.strip() or not prefix.strip() or len(line) > LONGEST_LINE:
+    prefix, written = file.text[:cursor], file.text[cursor:].split("\n")[:N_LINES]
+    if not written[0].strip() or not prefix.strip() or max(map(len, written)) > LONGEST_LINE:
         return
+    text = "\n".join(written).rstrip()
     memory = OpenFileMemory(generator.tokenizer.encode).session(snapshot, file.path, prefix)
     shown = [(repository.files[number], place) for number, place in record.hits[:N_HITS]]
     snippets = tuple(Snippet(other.path, other.chunk(place), "#") for other, place in shown)
     for told in ((), snippets):
         plan = PromptPlan(prefix, "", file.path, "#", told)
         prompt = build_prompt(plan, LIMITS, generator.tokenizer, None).prompt
-        yield gate_samples_of(generator, replace(prompt, memory=memory), line)
+        yield from gate_samples_of(generator, replace(prompt, memory=memory), text)

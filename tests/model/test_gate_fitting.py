@@ -10,7 +10,7 @@ import torch
 from gate_rig import NEVER, gate_of
 from tiny_models import load_tiny_model
 
-from model import gate_fitting
+from model import gate_fitting, gate_sampling
 from model.candidates import FEATURES
 from model.exact_memory import Candidate, Match, TrackRecord
 from model.gate_fitting import GateSample, figures_of, fit_gate
@@ -70,7 +70,7 @@ def test_without_a_right_candidate_there_is_nothing_to_learn(lines: list[list[Ga
 
 
 class _Knows:
-    """After any words, the next token of a line that it knows by heart."""
+    """After any word, all that ever followed it in a text that it knows by heart."""
 
     record = TrackRecord()
 
@@ -81,25 +81,34 @@ class _Knows:
         return next(iter(self.matches(context)), None)
 
     def matches(self, context: Sequence[int]) -> tuple[Match, ...]:
-        for place in range(len(self._ids) - 1):
-            if context[-1] == self._ids[place]:
-                return (Match(1, 1, (Candidate(self._ids[place + 1], 1, 0, 0.5),)),)
-        return ()
+        places = [n + 1 for n, token in enumerate(self._ids[:-1]) if token == context[-1]]
+        followers = dict.fromkeys(self._ids[place] for place in places)
+        named = tuple(Candidate(token, 1, 0, 0.5) for token in followers)
+        return (Match(1, len(named), named),) if named else ()
 
 
-def test_samples_are_the_steps_of_the_line_to_its_end(tmp_path: Path) -> None:
+def test_samples_are_the_steps_of_each_line_to_its_end(tmp_path: Path) -> None:
     generator = HfGenerator(load_tiny_model(tmp_path / "tiny"))
-    line = "    value = add(first, second)"
-    ids = generator.tokenizer.encode("\n" + line + "\n")
+    first, second = "    value = add(first, second)", "    return value"
+    ids = generator.tokenizer.encode(f"\n{first}\n{second}\n")
     prompt = Prompt(tuple(generator.tokenizer.encode("import os\n")), memory=_Knows(ids))
-    samples = gate_samples_of(generator, prompt, line)
-    # From the healed line end to the one that ends the line.
-    assert len(samples) == len(ids)
-    named = [bool(sample.right.any()) for sample in samples]
-    assert all(named[1:])  # the first is not after a word of the line
-    assert all(sample.features.shape == (len(sample.right), len(FEATURES)) for sample in samples)
-    chars = [float(sample.features[0, FEATURES.index("n_chars")]) for sample in samples]
-    assert chars[0] == 0.0 and chars == sorted(chars) and chars[-1] == pytest.approx(len("\n" + line) / 100)
+    lines = gate_samples_of(generator, prompt, f"{first}\n{second}")
+    # From the healed line end to the one that ends the line, which begins the next.
+    assert len(lines) == 2 and sum(map(len, lines)) == len(ids) + 1
+    for written, samples in zip((first, second), lines, strict=True):
+        assert all(sample.features.shape == (len(sample.right), len(FEATURES)) for sample in samples)
+        chars = [float(sample.features[0, FEATURES.index("n_chars")]) for sample in samples]
+        assert chars[0] == 0.0 and chars[-1] == pytest.approx(len("\n" + written) / 100)
+        assert all(bool(sample.right.any()) for sample in samples[1:])
+    ends, begins = lines[0][-1], lines[1][0]
+    assert len(ends.right) == len(begins.right) and ends.right.sum() >= begins.right.sum()
+
+
+def test_lines_past_the_limit_are_left_out_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = HfGenerator(load_tiny_model(tmp_path / "tiny"))
+    prompt = Prompt(tuple(generator.tokenizer.encode("import os\n")), memory=_Knows([]))
+    monkeypatch.setattr(gate_sampling, "MOST_TOKENS", 12)
+    assert len(gate_samples_of(generator, prompt, "x = 1\ny = 2\nz = compute(x, y)")) < 3
 
 
 def test_reading_along_gives_the_logits_of_decoding(tmp_path: Path) -> None:
