@@ -75,15 +75,25 @@ class Index:
     """Open it with `open`. `updater` belongs to one thread; `view` and `status` to any."""
 
     def __init__(
-        self, store: IndexStore, lock: FileLock, tree: SourceTree, models: IndexModels, compute: Compute,
-        fuse: bool, max_memory_bytes: int,
+        self, directory: Path, store: IndexStore, lock: FileLock, tree: SourceTree, models: IndexModels,
+        compute: Compute, fuse: bool, max_memory_bytes: int,
     ) -> None:  # fmt: skip
         """Use `open`."""
         fuser = models.fuser if fuse else None
         self._store, self._lock, self._fuser = store, lock, fuser
         self._state = IndexState(store, models.embedder.model_id, models.embedder.dimension, max_memory_bytes)
         self._backlog = None if fuser is None else FusingBacklog(store, fuser, compute, self._state)
-        self._memory = TokenMemory(models.encode, max_memory_bytes // MEMORY_SHARE) if models.encode else None
+        self._memory = (
+            TokenMemory(
+                models.encode,
+                max_memory_bytes // MEMORY_SHARE,
+                directory,
+                models.tokenizer_id,
+                not store.read_only,
+            )
+            if models.encode
+            else None
+        )
         self.updater = IndexUpdater(
             store,
             self._state,
@@ -112,7 +122,7 @@ class Index:
         lock, is_writer = _claim(directory)
         identity = StoreIdentity(CHUNKER_VERSION, models.tokenizer_id)
         store = IndexStore.open(directory, identity, read_only=not is_writer)
-        index = Index(store, lock, tree, models, compute, fuse, max_memory_bytes)
+        index = Index(directory, store, lock, tree, models, compute, fuse, max_memory_bytes)
         index._load(models.embedder)
         return index
 
@@ -122,9 +132,10 @@ class Index:
         self._state.load()
         if self._backlog is not None:
             self._backlog.follow(list(self._state.hierarchy.nodes()))
-        if self._memory is not None:
-            self._memory.follow(self._state.files)
         self._publish(self.updater.generation)
+        if self._memory is not None:
+            self._memory.open(self._view)
+            self._publish(self.updater.generation)
 
     def _forget_files(self, embedder_id: str) -> None:
         """Of another embedder: chunks need new keys, so files are read again; texts and memories stay."""
@@ -165,7 +176,9 @@ class Index:
         )
 
     def close(self) -> None:
-        """Closes the database and lets another process write. Again is fine."""
+        """Saves the exact memory, closes the database and lets another process write. Again is fine."""
+        if self._memory is not None:
+            self._memory.save()
         self._store.close()
         self._lock.release()
 

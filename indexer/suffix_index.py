@@ -74,6 +74,14 @@ class SuffixIndex:
         """What is known now."""
         return SuffixSnapshot(tuple(self._segments))
 
+    def restore(self, snapshot: SuffixSnapshot) -> None:
+        """Begins with what an index had before; raises ValueError if that is more than it may hold."""
+        if snapshot.n_tokens > self._max_tokens:
+            raise ValueError(f"{snapshot.n_tokens} tokens, at most {self._max_tokens} may be held")
+        self._segments = list(snapshot.segments)
+        self._sizes = {path: len(ids) for part in self._segments for path, ids in live_files(part)}
+        self._left_out.clear()
+
     def update(self, changes: Mapping[str, IntArray | None]) -> None:
         """Takes over the tokens of each path; None forgets it."""
         self._kill({path for path in changes if path in self._sizes})
