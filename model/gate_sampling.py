@@ -10,6 +10,7 @@ from model.candidates import CandidateReader
 from model.gate_fitting import GateSample
 from model.generator import HfGenerator
 from model.protocols import Prompt
+from model.tokenization import TextStream
 
 MOST_TOKENS = 128
 
@@ -23,7 +24,7 @@ def gate_samples_of(generator: HfGenerator, prompt: Prompt, text: str) -> list[l
     assert prompt.memory is not None
     read = generator.read_along(prompt, text + "\n")
     reader = CandidateReader(prompt.memory, generator.texts, read.context_ids)
-    written, place = read.healed + text + "\n", 0
+    written, place, stream = read.healed + text + "\n", 0, TextStream(generator.tokenizer)
     lines: list[list[GateSample]] = [[]]
     for token, logits in zip(read.token_ids[:MOST_TOKENS], read.logits, strict=False):
         log_probs = logits.log_softmax(0)
@@ -38,5 +39,5 @@ def gate_samples_of(generator: HfGenerator, prompt: Prompt, text: str) -> list[l
             lines.append([])
         lines[-1].append(GateSample(candidates.features, candidates.ids == token))
         reader.push(token)
-        place += generator.texts.n_chars[token]
+        place += len(stream.push(token))
     return lines[:-1]

@@ -1,4 +1,4 @@
-"""`hef-lsp bench latency|index`: measure on this machine, print a table, keep JSON.
+"""`hef-lsp bench latency|scale|index`: measure on this machine, print a table, keep JSON.
 
 Owns options and presentation. What is measured, and how, is `hef_lsp.bench`.
 """
@@ -83,6 +83,38 @@ def _add_rivals(report: dict[str, Any], plan: LatencyPlan, say: Callable[[str], 
     except RivalUnavailable as error:
         raise fail(str(error)) from error
     report["ratio_to_rivals"] = ratios_to_rivals(report["arms"], report["rivals"])
+
+
+@app.command("scale")
+def scale(
+    lines: Annotated[str, typer.Option(help="Sizes of the workspaces in lines.")] = "1000,1000000",
+    source: Annotated[
+        Path | None,
+        typer.Option(help="Where files are copied from; default: the standard library's sources."),
+    ] = None,
+    files: Annotated[int, typer.Option(min=1, help="How many files are typed in.")] = 3,
+    passage: Annotated[int, typer.Option(min=1, help="How many lines in a row in each.")] = 3,
+    seed: Annotated[int, typer.Option(help="Chooses files and lines.")] = 0,
+    model: Model = "auto",
+    embedder: EmbedderName = "static",
+    json_file: JsonFile = None,
+) -> None:
+    """Type the same lines in workspaces of growing size; time from keystroke to item."""
+    from hef_lsp.bench import latency as bench
+    from hef_lsp.bench.scale import ScalePlan, measure_scale, scale_table
+    from hef_lsp.lsp_client import ServerDied
+
+    options: dict[str, Any] = {"model": {"name": model, "embedder": embedder}}
+    sizes = _sizes(lines)
+    folder = _folder(source) if source else None
+    typing = bench.LatencyPlan(Path(), n_files=files, n_lines=passage, seed=seed, options=options)
+    try:
+        with named_errors(), err().status("starting the server") as status:
+            report = asyncio.run(measure_scale(ScalePlan(sizes, typing, folder), status.update))
+    except (bench.NothingToType, bench.ServerNotReady, ServerDied) as error:
+        raise fail(str(error)) from error
+    out().print(scale_table(report))
+    _keep(report, json_file)
 
 
 @app.command("index")

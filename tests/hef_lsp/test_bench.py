@@ -18,6 +18,7 @@ from hef_lsp.bench.figures import Spread, commit_of, write_json
 from hef_lsp.bench.index import IndexFailed, IndexPlan, index_table, measure_index, standard_library
 from hef_lsp.bench.latency_tables import latency_table, stages_table
 from hef_lsp.bench.replay import Pace, Replay, Reply, reply_of
+from hef_lsp.bench.scale import ScalePlan, measure_scale, scale_table
 from hef_lsp.bench.source_lines import copy_lines, passages_to_type, spread_over
 from hef_lsp.scheduling import InferenceLane
 
@@ -165,6 +166,19 @@ def test_tables_show_every_arm_and_stage() -> None:
     for word in ("none", "text", "50%", "25%", "10.0", "1.00x", "decode", "7.0 / 7.0", "2.00", "3.0 / 4.0"):
         assert word in shown
     assert latency.ratios({"text": arms["text"]}, "none") == {}
+
+
+async def test_growing_workspaces_are_typed_in_alike(sources: Path) -> None:
+    typing = latency.LatencyPlan(Path(), n_files=1, n_lines=2, pace=HURRIED, command=STUB)
+    report = await measure_scale(ScalePlan((2, 9), typing, sources))
+    small, large = report["sizes"]
+    assert (small["lines"], large["lines"]) == (2, 9)
+    assert small["all"]["n"] == large["all"]["n"] > 20
+    ratio = report["ratio_to_smallest"]
+    assert ratio[0] == {"all": 1.0, "generated": 1.0, "stored": 1.0} and ratio[1]["all"] > 0
+    assert str(sources.parent) not in json.dumps(report)
+    shown = printed(scale_table(report))
+    assert "1.00x" in shown and "text+memory" in shown
 
 
 def test_index_of_growing_workspaces(

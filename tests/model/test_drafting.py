@@ -10,7 +10,7 @@ import torch
 from gate_rig import ALWAYS, EITHER, NEVER
 from tiny_models import load_tiny_model
 
-from model.drafting import DraftingSession
+from model.drafting import DraftingSession, n_guessed
 from model.exact_memory import Candidate, Match, TrackRecord
 from model.gate import Gate
 from model.generator import HfGenerator
@@ -90,9 +90,26 @@ def test_right_drafts_save_passes(loaded: LoadedModel) -> None:
     assert foreseen.n_forwards < plain.n_forwards / 2
 
 
-def test_a_short_match_is_not_drafted(loaded: LoadedModel) -> None:
+@pytest.mark.parametrize(
+    ("length", "counts", "expected"),
+    [
+        (16, (9,), 7),
+        (8, (1,), 4),
+        (3, (2,), 5),
+        (3, (1,), 2),
+        (1, (1,), 0),
+        (9, (6, 2), 1),
+        (9, (1, 1, 1), 0),
+    ],
+)
+def test_so_many_are_guessed_as_are_likely_right(length: int, counts: tuple[int, ...], expected: int) -> None:
+    named = tuple(Candidate(token, count, 0, 0.5) for token, count in enumerate(counts))
+    assert n_guessed(Match(length, sum(counts), named)) == expected
+
+
+def test_an_unlikely_guess_is_not_read(loaded: LoadedModel) -> None:
     plain = generation(loaded, NEVER, Remembers([]), drafts=False)
-    short = generation(loaded, NEVER, Remembers(plain.token_ids, length=2), drafts=True)
+    short = generation(loaded, NEVER, Remembers(plain.token_ids, length=1), drafts=True)
     assert short.n_forwards == plain.n_forwards
 
 

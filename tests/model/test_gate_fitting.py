@@ -104,6 +104,13 @@ def test_samples_are_the_steps_of_each_line_to_its_end(tmp_path: Path) -> None:
     assert len(ends.right) == len(begins.right) and ends.right.sum() >= begins.right.sum()
 
 
+def test_characters_of_several_tokens_are_counted_as_text(tmp_path: Path) -> None:
+    generator = HfGenerator(load_tiny_model(tmp_path / "tiny"))
+    prompt = Prompt(tuple(generator.tokenizer.encode("import os\n")), memory=_Knows([]))
+    lines = gate_samples_of(generator, prompt, "x = '東京'\ny = 2")
+    assert len(lines) == 2 and float(lines[1][0].features[0, FEATURES.index("n_chars")]) == 0.0
+
+
 def test_lines_past_the_limit_are_left_out_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = HfGenerator(load_tiny_model(tmp_path / "tiny"))
     prompt = Prompt(tuple(generator.tokenizer.encode("import os\n")), memory=_Knows([]))
