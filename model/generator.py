@@ -54,17 +54,32 @@ class HfGenerator:
     """
 
     def __init__(
-        self, loaded: LoadedModel, gate: Gate | None = None, session: DecodingSession | None = None
+        self,
+        loaded: LoadedModel,
+        gate: Gate | None = None,
+        session: DecodingSession | None = None,
+        with_drafts: bool = True,
     ) -> None:
         """`gate` says how far to trust the workspace's exact memory; without one it is not asked.
 
-        `session` runs the model; without one it is run by transformers' own modules.
+        `session` runs the model; without one it is run by transformers' own modules. Drafts are read where
+        the session can verify them.
         """
         self._gate = gate
+        self._with_drafts = with_drafts
         self._loaded = loaded
         self._session = KvSession(loaded.model) if session is None else session
         self._vocabulary = Vocabulary(loaded.tokenizer)
         self._texts = TokenTexts.of(loaded.tokenizer, loaded.vocabulary_size)
+
+    @property
+    def drafts(self) -> bool:
+        """Whether several tokens may be read in one pass."""
+        return self._with_drafts and self._gate is not None and isinstance(self._session, FastRuntime)
+
+    def without_drafts(self) -> HfGenerator:
+        """A generator of the same model and session that reads one token a pass."""
+        return HfGenerator(self._loaded, self._gate, self._session, with_drafts=False)
 
     @property
     def model_id(self) -> str:
@@ -184,7 +199,7 @@ class HfGenerator:
         interpolation = self._interpolation(task)
         choice = GreedyChoice(self.tokenizer, healing, rule.branch, interpolation)
         session = self._session
-        if interpolation is not None and isinstance(session, FastRuntime):
+        if interpolation is not None and self._with_drafts and isinstance(session, FastRuntime):
             session = DraftingSession(session, interpolation)
         decoded = decode_greedily(session, logits, choice, StopTracker(rule), task.is_spent, halt, on_text)
         if isinstance(session, DraftingSession):

@@ -1,4 +1,4 @@
-"""`hef-lsp bench latency|scale|index`: measure on this machine, print a table, keep JSON.
+"""`hef-lsp bench latency|scale|drafts|index`: measure on this machine, print a table, keep JSON.
 
 Owns options and presentation. What is measured, and how, is `hef_lsp.bench`.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hef_lsp.commands.console import err, fail, named_errors, out
+from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar, say_fetching
 from hef_lsp.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -115,6 +115,45 @@ def scale(
         raise fail(str(error)) from error
     out().print(scale_table(report))
     _keep(report, json_file)
+
+
+@app.command("drafts")
+def drafts(
+    data: Annotated[Path, typer.Option("--data", help="Folder that holds the benchmarks' folders.")],
+    benchmark: Annotated[str, typer.Option(help="Where the prompts come from.")] = "repoeval-line",
+    limit: Annotated[int, typer.Option(min=1, help="At most so many rows, drawn by the seed.")] = 40,
+    arms: Annotated[str, typer.Option(help="Arms with +memory; commas between.")] = "none+memory,text+memory",
+    seed: Annotated[int, typer.Option(help="Of the draw of rows.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 means all physical cores.")] = 0,
+    model: Model = "auto",
+    json_file: JsonFile = None,
+) -> None:
+    """Decode a benchmark's prompts with drafts and without; tokens a pass, and times as fast."""
+    from hef_lsp.bench.drafts import NoDrafts, drafts_table, measure_drafts
+    from hef_lsp.bench.figures import setting_of
+    from hef_lsp.evaluation.runner import UnknownArm, arm_settings
+    from hef_lsp.models_loading import load_models
+    from hef_lsp.places import index_directory
+    from model.evaluation.benchmarks import BENCHMARKS, NoBenchmark, load_rows, unpack_sources
+
+    names = [arm.strip() for arm in arms.split(",") if arm.strip()]
+    if benchmark not in BENCHMARKS:
+        raise fail(f"there is no benchmark {benchmark!r}; known: {', '.join(BENCHMARKS)}")
+    try:
+        for name in names:
+            arm_settings(name)
+        folder = index_directory().parent / "benchmarks"
+        folder.mkdir(parents=True, exist_ok=True)
+        sources = unpack_sources(data, BENCHMARKS[benchmark], folder)
+        rows = load_rows(data, BENCHMARKS[benchmark], sources, limit, seed)
+        with named_errors(), progress_bar() as progress:
+            models = load_models(ModelSettings(name=model, threads=threads), say_fetching())
+            bar = progress.add_task(benchmark, total=len(rows) * len(names))
+            figures = measure_drafts(rows, sources, models, names, lambda: progress.advance(bar))
+    except (UnknownArm, NoBenchmark, NoDrafts) as error:
+        raise fail(str(error)) from error
+    out().print(drafts_table(figures))
+    _keep(setting_of("drafts") | {"benchmark": benchmark, "seed": seed, "arms": figures}, json_file)
 
 
 @app.command("index")
