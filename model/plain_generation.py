@@ -25,6 +25,8 @@ class PlainGenerator:
         """The same weights as `generator`, which may go on being used."""
         self._generator = generator
         self._loaded = generator.loaded
+        self.last: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+        """The last prompt and what was said to it."""
 
     @property
     def model_id(self) -> str:
@@ -73,6 +75,7 @@ class PlainGenerator:
                 pad_token_id=min(self.tokenizer.eos_ids, default=0),
             )
         new = output[0, ids.shape[1] :].tolist()
+        self.last = (prompt.token_ids, tuple(new))
         text = self.tokenizer.decode([token for token in new if token not in self.tokenizer.eos_ids])
         if rule.mode is StopMode.LINE:
             blank, text = text[: len(text) - len(text.lstrip("\n"))], text.lstrip("\n")

@@ -2,8 +2,9 @@
 
 - ``generate``: snippets before the code, transformers' own `generate`, every request from the start.
 - ``repocoder``: the same twice, the second search by what the first round answered (Zhang et al. 2023).
+- ``llama.cpp``: the first of these by llama.cpp, the same prompt and as many tokens, without the search.
 
-Both have our index and retrieval and, like us, the model that is loaded once. Owns their measuring.
+All have our index and retrieval and, like us, the model that is loaded once. Owns their measuring.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hef_lsp.bench.figures import Report, Spread
+from hef_lsp.bench.llama_cpp import LlamaCpp
 from hef_lsp.bench.source_lines import Passage
 from hef_lsp.documents import DocumentSnapshot
 from hef_lsp.engine import CompletionEngine
@@ -25,12 +27,14 @@ from hef_lsp.scheduling import CancellationToken, LanePriority
 from hef_lsp.settings import CompletionSettings, ContextMode, ContextSettings, Settings
 from indexer.retriever import Hit, Query, Retriever
 from model.generator import HfGenerator
+from model.hardware import describe_hardware
+from model.hub import ModelHub, default_cache_dir
 from model.plain_generation import PlainGenerator
 
 if TYPE_CHECKING:
     from indexer.index import IndexView
 
-GENERATE, REPOCODER = "generate", "repocoder"
+GENERATE, REPOCODER, LLAMA_CPP = "generate", "repocoder", "llama.cpp"
 PATIENT_MS = 120_000
 Say = Callable[[str], None]
 
@@ -50,10 +54,16 @@ class GuidedRetriever:
         return self.retriever.retrieve(view, replace(query, text=query.text + self.answer))
 
 
-def measure_rivals(workspace: Path, passages: Sequence[Passage], model: dict[str, Any], say: Say) -> Report:
+def measure_rivals(
+    workspace: Path,
+    passages: Sequence[Passage],
+    model: dict[str, Any],
+    say: Say,
+    llama_cpp: Path | None = None,
+) -> Report:
     """Milliseconds from request to answer, at the beginning and in the middle of each line of `passages`.
 
-    Raises RivalUnavailable.
+    `llama_cpp` is a folder with node-llama-cpp. Raises RivalUnavailable or `llama_cpp.NoLlamaCpp`.
     """
     settings = _settings(model)
     with (
@@ -61,7 +71,20 @@ def measure_rivals(workspace: Path, passages: Sequence[Passage], model: dict[str
         local_session(workspace, settings, cache_dir=Path(cache), fuse_only_if_read=True) as session,
     ):
         session.folder.wait_idle(None)
-        return session.lane.run(LanePriority.KEYSTROKE, lambda: _measured(session, passages, say))
+        llama = _llama(session, llama_cpp) if llama_cpp is not None else None
+        try:
+            return session.lane.run(LanePriority.KEYSTROKE, lambda: _measured(session, passages, say, llama))
+        finally:
+            if llama is not None:
+                llama.close()
+
+
+def _llama(session: LocalSession, folder: Path) -> LlamaCpp:
+    hub = ModelHub(default_cache_dir(), offline=True)
+    local = hub.resolve(session.settings.model.name, allow_download=False, max_bytes=0)
+    if not local.path.is_file():
+        raise RivalUnavailable(f"{local.model_id} is no GGUF file, which is what llama.cpp reads")
+    return LlamaCpp(folder, local.path, describe_hardware().physical_cores)
 
 
 def _settings(model: dict[str, Any]) -> Settings:
@@ -74,21 +97,25 @@ def _settings(model: dict[str, Any]) -> Settings:
     )
 
 
-def _measured(session: LocalSession, passages: Sequence[Passage], say: Say) -> Report:
+def _measured(session: LocalSession, passages: Sequence[Passage], say: Say, llama: LlamaCpp | None) -> Report:
     generator = session.models.generator
     if not isinstance(generator, HfGenerator):
         raise RivalUnavailable(f"{generator.model_id} is not run by transformers; choose another model")
-    models = replace(session.models, generator=PlainGenerator(generator))
-    times_ms: dict[str, list[float]] = {GENERATE: [], REPOCODER: []}
+    plain = PlainGenerator(generator)
+    models = replace(session.models, generator=plain)
+    times_ms: dict[str, list[float]] = {GENERATE: [], REPOCODER: [], LLAMA_CPP: []}
     requests = [request for passage in passages for request in _requests(session, passage)]
     for number, request in enumerate(requests, 1):
         say(f"rivals: request {number} of {len(requests)}")
         retriever = GuidedRetriever(Retriever(session.models.embedder))
         first_ms, retriever.answer = _ask(session, models, request, retriever)
+        if llama is not None and plain.last is not None:
+            ids, said = plain.last
+            times_ms[LLAMA_CPP].append(sum(llama.times_ms(ids, len(said))))
         second_ms, _ = _ask(session, models, request, retriever)
         times_ms[GENERATE].append(first_ms)
         times_ms[REPOCODER].append(first_ms + second_ms)
-    return {name: asdict(Spread.of(times)) for name, times in times_ms.items()}
+    return {name: asdict(Spread.of(times)) for name, times in times_ms.items() if times}
 
 
 def _ask(

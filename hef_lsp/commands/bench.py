@@ -44,6 +44,9 @@ def latency(
     model: Model = "auto",
     embedder: EmbedderName = "static",
     rivals: Annotated[bool, typer.Option(help="Also measure transformers' generate and RepoCoder.")] = True,
+    llama_cpp: Annotated[
+        Path | None, typer.Option(help="A folder with npm's node-llama-cpp: measure llama.cpp, too.")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Type real lines over the real protocol; time from keystroke to item, by arm and stage."""
@@ -64,7 +67,7 @@ def latency(
         with named_errors(), err().status("starting the server") as status:
             report = asyncio.run(bench.measure_latency(plan, status.update))
             if rivals:
-                _add_rivals(report, plan, status.update)
+                _add_rivals(report, plan, status.update, llama_cpp)
     except (UnknownArm, bench.NothingToType, bench.ServerNotReady, ServerDied) as error:
         raise fail(str(error)) from error
     out().print(latency_table(report), stages_table(report))
@@ -73,14 +76,18 @@ def latency(
     _keep(report, json_file)
 
 
-def _add_rivals(report: dict[str, Any], plan: LatencyPlan, say: Callable[[str], None]) -> None:
+def _add_rivals(
+    report: dict[str, Any], plan: LatencyPlan, say: Callable[[str], None], llama_cpp: Path | None
+) -> None:
     """After the server has ended, so that the two do not share the processor."""
     from hef_lsp.bench.latency import passages_of
+    from hef_lsp.bench.llama_cpp import NoLlamaCpp
     from hef_lsp.bench.rivals import RivalUnavailable, measure_rivals, ratios_to_rivals
 
     try:
-        report["rivals"] = measure_rivals(plan.workspace, passages_of(plan), plan.options["model"], say)
-    except RivalUnavailable as error:
+        passages, model = passages_of(plan), plan.options["model"]
+        report["rivals"] = measure_rivals(plan.workspace, passages, model, say, llama_cpp)
+    except (RivalUnavailable, NoLlamaCpp) as error:
         raise fail(str(error)) from error
     report["ratio_to_rivals"] = ratios_to_rivals(report["arms"], report["rivals"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,9 +12,10 @@ from types import SimpleNamespace
 import pytest
 from engine_rig import FakeView, chunk_hit
 from fakes import FakeGenerator, fake_bundle
-from tiny_models import load_tiny_model
+from tiny_models import load_tiny_model, save_tiny_model
 
 from hef_lsp.bench import rivals
+from hef_lsp.bench.llama_cpp import LlamaCpp, NoLlamaCpp
 from hef_lsp.bench.rivals import RivalUnavailable, measure_rivals, ratios_to_rivals
 from hef_lsp.bench.source_lines import passages_to_type
 from hef_lsp.scheduling import InferenceLane
@@ -107,3 +109,55 @@ def test_ratios_are_ours_to_theirs() -> None:
     assert ratios_to_rivals(arms, {"generate": {"p50_ms": 1000.0}, "none": {"p50_ms": 0.0}}) == {
         "text": {"all_to_generate": 0.002, "generated_to_generate": 0.2}
     }
+
+
+FAKE_NODE = """#!{python}
+import json, sys
+if "broken" in sys.argv[2]:
+    sys.exit(1)
+print("ready", flush=True)
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["n"] == 0:
+        sys.exit(1)
+    answer = {{"prefill_ms": len(asked["ids"]), "decode_ms": 2 * asked["n"]}}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the package, and a node that answers by rote."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "node"
+    program.write_text(FAKE_NODE.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    (tmp_path / "npm" / "node_modules" / "node-llama-cpp").mkdir(parents=True)
+    return tmp_path / "npm"
+
+
+def test_llama_cpp_is_asked_over_its_lines(node: Path) -> None:
+    llama = LlamaCpp(node, Path("model.gguf"), 2)
+    try:
+        assert llama.times_ms([1, 2, 3], 4) == (3.0, 8.0)
+        with pytest.raises(NoLlamaCpp, match="ended in the middle"):
+            llama.times_ms([1], 0)
+    finally:
+        llama.close()
+
+
+def test_without_llama_cpp_it_is_said_what_to_do(node: Path, tmp_path: Path) -> None:
+    with pytest.raises(NoLlamaCpp, match="npm install node-llama-cpp"):
+        LlamaCpp(tmp_path, Path("model.gguf"), 2)
+    with pytest.raises(NoLlamaCpp, match=r"did not start with broken\.gguf"):
+        LlamaCpp(node, Path("broken.gguf"), 2)
+
+
+def test_llama_cpp_reads_files_of_its_own_kind_only(
+    tmp_path: Path, node: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_session(monkeypatch, tmp_path, FakeGenerator())
+    save_tiny_model(tmp_path / "folder")
+    with pytest.raises(RivalUnavailable, match="is no GGUF file"):
+        measure_rivals(tmp_path, [], {"name": str(tmp_path / "folder")}, lambda _: None, node)
