@@ -167,10 +167,6 @@ class Hierarchy:
         """The chunks of a file in order; empty if the file is unknown."""
         return tuple(node.id for node in self._files.get(path, {}).values() if node.kind is NodeKind.CHUNK)
 
-    def paths(self) -> Iterable[str]:
-        """Every file with chunks."""
-        return self._files.keys()
-
     def ancestors(self, node_id: str) -> tuple[Node, ...]:
         """From the parent up to the repository."""
         found = []
@@ -180,15 +176,6 @@ class Hierarchy:
             found.append(node)
             parent = node.parent
         return tuple(found)
-
-    def levels(self) -> list[list[Node]]:
-        """Every parent, lowest first: each level needs only the levels before it, and chunks."""
-        return _by_height(
-            node
-            for families in (self._files, self._directories)
-            for f in families.values()
-            for node in f.values()
-        )
 
     def touched(self, paths: Iterable[str]) -> Family:
         """Every node inside and above the files at `paths`, by id: all that a change of them can change."""
@@ -200,10 +187,6 @@ class Hierarchy:
                 directory = _directory_of(directory)
                 found.update(self._directories.get(directory, {}))
         return found
-
-    def parents_above(self, paths: Iterable[str]) -> list[list[Node]]:
-        """The same for the parents inside and above the files at `paths`."""
-        return _by_height(self.touched(paths).values())
 
 
 def _directory_of(path: str) -> str:
@@ -285,11 +268,3 @@ def _trie(path: str, bits: str, named: list[tuple[str, Node]], family: Family) -
 
 def _octal_digit(key: str, place: int) -> int:
     return int(key, 16) >> (len(key) * 4 - 3 * (place + 1)) & 7
-
-
-def _by_height(nodes: Iterable[Node]) -> list[list[Node]]:
-    levels: dict[int, list[Node]] = {}
-    for node in nodes:
-        if node.height:
-            levels.setdefault(node.height, []).append(node)
-    return [levels[height] for height in sorted(levels)]
