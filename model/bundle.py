@@ -95,14 +95,18 @@ def _warm_up(generator: HfGenerator) -> None:
 
 
 def _fast_session(loaded: LoadedModel) -> DecodingSession | None:
-    """Our own CPU runtime where it can run the model; made last, for it takes the weights as they are."""
-    if loaded.device != "cpu":
-        return None
+    """Our own runtime where it can run the model; made last, for it takes the weights as they are."""
     reason = FastRuntime.supports(loaded.model)
+    try:
+        runtime = FastRuntime(loaded.model) if reason is None else None
+        if runtime is not None and loaded.device != "cpu" and not runtime.agrees_with(loaded.model):
+            reason = "our runtime does not give its logits on this device"
+    except (RuntimeError, NotImplementedError) as error:
+        reason = f"our runtime does not work on this device: {error}"
     if reason is not None:
         log.info("%s runs by transformers' modules: %s", loaded.model_id, reason)
         return None
-    return FastRuntime(loaded.model)
+    return runtime
 
 
 def tokenizer_id(tokenizer: HfTokenizer) -> str:

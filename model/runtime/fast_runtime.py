@@ -1,4 +1,4 @@
-"""A language model of Llama's layout on the CPU, with a KV cache that outlives the request.
+"""A language model of Llama's layout on the CPU or a CUDA GPU, with a KV cache that outlives the request.
 
 Owns `FastRuntime`, which does what `model.decoding.KvSession` does and reads several tokens at
 once for drafts. Weights are `model.runtime.plan`'s, arithmetic `layers`', memory `static_cache`'s.
@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from model.decoding import CPU_CHUNK, Halt, Inputs
+from model.decoding import CPU_CHUNK, GPU_CHUNK, Halt, Inputs
 from model.protocols import StopReason
 from model.runtime.compact import Weights, decoding_stack, fastest_weights
+from model.runtime.fixed_steps import FixedSteps, record_cuda_graph
 from model.runtime.layers import Stack, logits_of, plain_stack, run_layers
 from model.runtime.plan import plan_of, why_unsupported
 from model.runtime.static_cache import FIRST_CAPACITY, StaticCache
@@ -26,6 +27,11 @@ log = logging.getLogger(__name__)
 FEW_ROWS = 8
 """Most rows of a prefill that go through compact weights. Beyond, the processor's time goes into
 multiplying and no longer into reading weights, and the plain matrices win where bfloat16 is native."""
+
+
+PROBED = 24
+NEAR_ENOUGH = 0.999
+"""Cosine of two vectors of logits; half precision was seen to leave 0.9999."""
 
 
 class FastRuntime:
@@ -49,17 +55,38 @@ class FastRuntime:
         if reason is not None:
             raise ValueError(f"{model.config.model_type} cannot run in the CPU runtime: {reason}")
         self._plan = plan_of(model)
-        self._weights = weights or fastest_weights(self._plan)
+        on_gpu = model.device.type == "cuda"
+        self._chunk = GPU_CHUNK if on_gpu else CPU_CHUNK
+        self._weights = Weights.PLAIN if on_gpu else weights or fastest_weights(self._plan)
         self._many = plain_stack(self._plan)
         self._few = decoding_stack(self._plan, self._weights)
         self._cache = StaticCache(self._plan, first_capacity)
         self._keys: list[int] = []
+        self.fixed = FixedSteps(self._few, self._cache, record_cuda_graph) if on_gpu else None
+        """Steps that a graph was recorded of; None where each runs by itself."""
         log.info("decoding with %s weights", self._weights)
 
     @staticmethod
     def supports(model: PreTrainedModel) -> str | None:
         """None if the runtime can stand in for `model`, else why not."""
         return why_unsupported(model)
+
+    def agrees_with(self, model: PreTrainedModel) -> bool:
+        """Whether a prompt, steps and drafts give the logits of the module itself; forgets everything.
+
+        A check at load for devices on which it was not tested as it was on the CPU.
+        """
+        ids = tuple(torch.arange(5, 5 + PROBED).remainder(len(self._plan.embedding)).tolist())
+        n_read = PROBED - 5
+        self.clear()
+        first = self.prefill(Inputs((), None, ids[:n_read]), lambda: None)
+        assert isinstance(first, torch.Tensor)
+        ours = torch.stack([first, self.step(ids[n_read]), *self.verify(ids[n_read + 1 : -1])])
+        self.clear()
+        with torch.inference_mode():
+            whole = model(input_ids=torch.tensor([ids], device=model.device)).logits[0]
+        nearness = torch.cosine_similarity(ours.float(), whole[n_read - 1 : -1].float(), dim=-1)
+        return bool((nearness > NEAR_ENOUGH).all())
 
     @property
     def n_positions(self) -> int:
@@ -102,7 +129,7 @@ class FastRuntime:
             if reason is not None:
                 return reason
             begin = self.n_positions
-            end = min(begin + CPU_CHUNK, len(inputs.keys))
+            end = min(begin + self._chunk, len(inputs.keys))
             with torch.inference_mode():
                 rows = self._rows(inputs, begin, end)
                 last = self._read(
@@ -125,6 +152,10 @@ class FastRuntime:
         if not token_ids:
             raise ValueError("no tokens to verify; give at least one")
         with torch.inference_mode():
+            if self.fixed is not None and self.fixed.take(len(token_ids)):
+                logits = self.fixed.logits(token_ids, self.n_positions)
+                self._keys.extend(token_ids)
+                return logits
             rows = self._embedded(token_ids)
             return logits_of(self._few, self._read(self._few, token_ids, rows))
 
@@ -143,8 +174,9 @@ class FastRuntime:
         rows = self._embedded(ids)
         first, last = max(begin, n_before), min(end, n_before + n_rows)
         given = np.ascontiguousarray(inputs.rows[first - n_before : last - n_before], dtype=np.float32)
-        rows[first - begin : last - begin] = torch.from_numpy(given)
+        rows[first - begin : last - begin] = torch.from_numpy(given).to(rows.device)
         return rows
 
     def _embedded(self, token_ids: Sequence[int]) -> torch.Tensor:
-        return self._plan.embedding[torch.tensor(token_ids, dtype=torch.long)].float()
+        places = torch.tensor(token_ids, dtype=torch.long, device=self._plan.embedding.device)
+        return self._plan.embedding[places].float()

@@ -68,31 +68,31 @@ def run_layers(stack: Stack, rows: torch.Tensor, slots: Slots) -> torch.Tensor:
     n_rows = rows.shape[0]
     mask = None if stack.rows_apart or n_rows == 1 else _mask(plan, n_rows, slots)
     for layer, new, keys, values in zip(stack.layers, slots.new, slots.keys, slots.values, strict=True):
-        heads = layer.qkv(_normed(rows, layer.gain_in, plan)).view(n_rows, -1, plan.head_size)
+        heads = layer.qkv(normed(rows, layer.gain_in, plan)).view(n_rows, -1, plan.head_size)
         _turn(plan, heads, slots)
         new.copy_(heads[:, plan.n_heads :].transpose(0, 1))
         rows.add_(layer.out(_attended(plan, heads, keys, values, mask)))
-        gate, up = layer.gate_up(_normed(rows, layer.gain_mid, plan)).chunk(2, -1)
+        gate, up = layer.gate_up(normed(rows, layer.gain_mid, plan)).chunk(2, -1)
         rows.add_(layer.down(silu(gate) * up))
     return rows
 
 
 def logits_of(stack: Stack, rows: torch.Tensor) -> torch.Tensor:
     """Residual rows ``[R, H]`` to logits ``[R, V]``."""
-    return stack.head(_normed(rows, stack.gain_out, stack.plan))
+    return stack.head(normed(rows, stack.gain_out, stack.plan))
 
 
-def _normed(rows: torch.Tensor, gain: torch.Tensor | None, plan: Plan) -> torch.Tensor:
+def normed(rows: torch.Tensor, gain: torch.Tensor | None, plan: Plan) -> torch.Tensor:
     """Rows over their lengths, times `gain`, in the model's type.
 
     A few small calls: torch's own `rms_norm` is made of more, and takes twice as long on one row.
     """
     lengths: torch.Tensor = vector_norm(rows, dim=-1, keepdim=True)
     lengths.hypot_(plan.floor)
-    normed = torch.empty(rows.shape, dtype=plan.dtype)
+    out = torch.empty(rows.shape, dtype=plan.dtype, device=rows.device)
     if gain is None:
-        return torch.div(rows, lengths, out=normed)
-    return torch.mul(rows / lengths, gain, out=normed)
+        return torch.div(rows, lengths, out=out)
+    return torch.mul(rows / lengths, gain, out=out)
 
 
 def _turn(plan: Plan, heads: torch.Tensor, slots: Slots) -> None:
@@ -136,5 +136,5 @@ def _attended_apart(queries: torch.Tensor, keys: torch.Tensor, values: torch.Ten
 def _mask(plan: Plan, n_rows: int, slots: Slots) -> torch.Tensor:
     """What is added to the scores ``[group * R, end]`` so that no row sees those after it."""
     n_positions = slots.keys[0].shape[2]
-    hidden = torch.full((n_rows, n_positions), -torch.inf, dtype=plan.dtype)
+    hidden = torch.full((n_rows, n_positions), -torch.inf, dtype=plan.dtype, device=plan.embedding.device)
     return hidden.triu_(n_positions - n_rows + 1).repeat(plan.n_heads // plan.n_kv_heads, 1)

@@ -20,7 +20,11 @@ FAMILIES = frozenset({"llama", "qwen2", "mistral"})
 FIXED_ROTARIES = frozenset({"default", "linear", "llama3", "yarn"})
 """Rotaries whose angles depend on the position alone, not on how long the text is."""
 NEEDED_KERNEL = "_weight_int4pack_mm_for_cpu"
-NUMBERS = (torch.float32, torch.bfloat16)
+NUMBERS = {
+    "cpu": (torch.float32, torch.bfloat16),
+    "cuda": (torch.float32, torch.bfloat16, torch.float16),
+}
+"""What each device may compute in."""
 
 
 class _Attention(Protocol):
@@ -109,12 +113,12 @@ class Plan:
 def why_unsupported(model: PreTrainedModel) -> str | None:
     """None if the runtime can stand in for `model`, else the reason, as the end of a sentence."""
     config = model.config
-    if not hasattr(torch.ops.aten, NEEDED_KERNEL):
+    if model.device.type == "cpu" and not hasattr(torch.ops.aten, NEEDED_KERNEL):
         return "this torch lacks the kernels; 2.6 and later have them"
     if config.model_type not in FAMILIES:
         return f"its family is {config.model_type}, not one of {', '.join(sorted(FAMILIES))}"
-    if model.device.type != "cpu":
-        return f"it is on {model.device.type}, not on the CPU"
+    if model.device.type not in NUMBERS:
+        return f"it is on {model.device.type}, not on {' or '.join(NUMBERS)}"
     if getattr(config, "hidden_act", None) != "silu":
         return f"its activation is {getattr(config, 'hidden_act', None)}, not silu"
     return _why_not_positions(config) or _why_not_weights(cast(_Causal, model))
@@ -134,7 +138,7 @@ def _why_not_weights(model: _Causal) -> str | None:
     for linear in (*itertools.chain.from_iterable(map(_linears, model.model.layers)), model.lm_head):
         if type(linear) is not nn.Linear:
             return f"a weight is a {type(linear).__name__}, not a plain matrix"
-        if linear.weight.dtype not in NUMBERS:
+        if linear.weight.dtype not in NUMBERS[linear.weight.device.type]:
             return f"its numbers are {linear.weight.dtype}, not float32 or bfloat16"
     return None
 
@@ -160,7 +164,9 @@ def plan_of(model: PreTrainedModel) -> Plan:
         n_kv_heads=config.num_key_value_heads,
         head_size=head_size,
         hidden_size=config.hidden_size,
-        floor=torch.tensor(math.sqrt(config.hidden_size * body.norm.variance_epsilon)),
+        floor=torch.tensor(
+            math.sqrt(config.hidden_size * body.norm.variance_epsilon), device=body.embed_tokens.weight.device
+        ),
         dtype=causal.lm_head.weight.dtype,
         embedding=body.embed_tokens.weight.detach(),
         layers=layers,

@@ -1,7 +1,7 @@
 """Keys and values of the positions read, and the angles of their rotary embedding, in place.
 
 Owns the memory and its growth. Which positions hold what is `model.runtime.fast_runtime`'s to know:
-slots past those in use hold anything at all and are never read.
+slots past those in use hold anything finite and count for nothing.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ class StaticCache:
     def __init__(self, plan: Plan, first_capacity: int = FIRST_CAPACITY) -> None:
         self._plan = plan
         self._first = first_capacity
+        self._device = plan.embedding.device
+        self.memory_id = 0
+        """Another number whenever the slots lie elsewhere."""
         self._free()
 
     @property
@@ -45,13 +48,18 @@ class StaticCache:
         """Positions for which there is memory."""
         return self._data.shape[2]
 
+    @property
+    def whole(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """All slots ``[layers, 2 KV, capacity, D]``, keys first, and the angles ``[capacity, 1, D]``."""
+        return self._data, self._cos, self._sin
+
     def release(self) -> None:
         """Gives the memory back."""
         self._free()
 
     def slots(self, begin: int, end: int) -> Slots:
         """Views of the cache for reading the positions ``[begin, end)``; grows where it must."""
-        self._reserve(end, begin)
+        self.reserve(end, begin)
         n_kv = self._plan.n_kv_heads
         read = self._data[:, None, :, :end]
         return Slots(
@@ -65,20 +73,25 @@ class StaticCache:
     def _free(self) -> None:
         plan = self._plan
         width = (plan.head_size,)
-        self._data = torch.empty((len(plan.layers), 2 * plan.n_kv_heads, 0, *width), dtype=plan.dtype)
-        self._cos = self._sin = torch.empty((0, 1, *width), dtype=plan.dtype)
+        shape = (len(plan.layers), 2 * plan.n_kv_heads, 0, *width)
+        self._data = torch.empty(shape, dtype=plan.dtype, device=self._device)
+        self._cos = self._sin = torch.empty((0, 1, *width), dtype=plan.dtype, device=self._device)
+        self.memory_id += 1
 
-    def _reserve(self, n_positions: int, n_used: int) -> None:
+    def reserve(self, n_positions: int, n_used: int) -> None:
+        """Memory for so many positions, of which the first `n_used` hold something."""
         if n_positions <= self.capacity:
             return
         capacity = max(self.capacity, self._first)
         while capacity < n_positions:
             capacity *= 2
         n_layers, n_rows, _, width = self._data.shape
-        data = torch.empty((n_layers, n_rows, capacity, width), dtype=self._data.dtype)
+        # Zeros, not anything: steps of a fixed shape look at all slots, and no mask hides what is not finite.
+        data = torch.zeros((n_layers, n_rows, capacity, width), dtype=self._data.dtype, device=self._device)
         data[:, :, :n_used] = self._data[:, :, :n_used]
         cos, sin = _angles(self._plan, capacity)
-        self._data, self._cos, self._sin = data, cos, sin
+        self._data, self._cos, self._sin = data, cos.to(self._device), sin.to(self._device)
+        self.memory_id += 1
 
 
 def _angles(plan: Plan, n_positions: int) -> tuple[torch.Tensor, torch.Tensor]:
