@@ -84,6 +84,10 @@ class HfTokenizer:
         """The text of `ids`, blanks as they are; bytes that make no character give U+FFFD."""
         return str(self._backend.decode(list(ids), skip_special_tokens=False))
 
+    def to_json(self) -> str:
+        """The whole tokenizer, as the file ``tokenizer.json`` holds it."""
+        return str(self._backend.to_str())
+
     def special_id(self, token: str) -> int | None:
         found = self._backend.token_to_id(token) if token else None
         return None if found is None else int(found)

@@ -1,4 +1,4 @@
-"""`hef-lsp train data|pack|unpack-results`: from source archives to a checkpoint.
+"""`hef-lsp train`: from source archives to a checkpoint; the group of commands, and `data`.
 
 Owns presentation. Each step's work is in `hef_lsp.training` and `model.training`; the training itself
 runs as `python -m model.training.remote`, on this machine or on one that has torch and transformers alone.
@@ -16,13 +16,15 @@ import typer
 
 from hef_lsp.commands.console import err, fail, named_errors, out, say_fetching
 from hef_lsp.commands.training_gate import gate
+from hef_lsp.commands.training_pack import pack, rows, unpack_results
 from hef_lsp.settings import ModelSettings
 
 app = typer.Typer(
     no_args_is_help=True, help="Make training data, pack it for another machine, bring weights home."
 )
 
-app.command()(gate)
+for command in (rows, gate, pack, unpack_results):
+    app.command()(command)
 
 Folder = Annotated[
     Path, typer.Option(help="Folder of wheels and sdists; packages of --packages are fetched here.")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from tokenizers import Tokenizer as Backend
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -65,7 +66,13 @@ def main() -> None:
     )
     repositories = [repository for path in options.records for repository in read_repositories(path)]
     _say(f"ready after {time.monotonic() - began_s:.0f} s: {_summary(repositories, network)}")
-    training = TrainingPlan(minutes=options.minutes, align=options.align, seed=options.seed)
+    training = TrainingPlan(
+        minutes=options.minutes,
+        align=options.align,
+        decoder_lr=options.decoder_lr,
+        seed=options.seed,
+        adapts_at_once=options.start is not None,
+    )
     source = BatchSource(repositories, tokenizer, SMOLLM_FIM, loading, pin=device.type == "cuda")
     trainer = Trainer(
         network,
@@ -106,6 +113,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--until-s", type=float, default=1e9, help="stop this call after so many seconds")
     parser.add_argument("--align", type=float, default=TrainingPlan.align)
+    parser.add_argument(
+        "--decoder-lr", type=float, default=TrainingPlan.decoder_lr, help="0 leaves the adapter as it is"
+    )
     parser.add_argument("--rows", type=int, default=96)
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--layers", type=int, default=8)
@@ -128,8 +138,9 @@ def load(folder: Path, gguf: str | None, device: torch.device, dtype: torch.dtyp
     model = cast(Any, AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **named)).to(device).eval()
     model.requires_grad_(False)
     if (folder / "tokenizer.json").is_file():
-        named = {}
-    backend = cast(Any, AutoTokenizer.from_pretrained(folder, **named)).backend_tokenizer
+        backend = Backend.from_file(str(folder / "tokenizer.json"))
+    else:
+        backend = cast(Any, AutoTokenizer.from_pretrained(folder, **named)).backend_tokenizer
     marks = (SMOLLM_FIM.prefix, SMOLLM_FIM.suffix)
     ends = [
         number

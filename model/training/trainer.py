@@ -27,7 +27,10 @@ Evaluate = Callable[[Network], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """`minutes` of training in all, `align` of it for the first stage; learning rates at their peak."""
+    """`minutes` of training in all, `align` of it for the first stage; learning rates at their peak.
+
+    `adapts_at_once`: the generator's adapter, learned before, takes part in the first stage, too.
+    """
 
     minutes: float = 20.0
     align: float = 0.15
@@ -41,6 +44,7 @@ class TrainingPlan:
     log_every_s: float = 10.0
     save_every_s: float = 120.0
     evaluate_every_s: float = 240.0
+    adapts_at_once: bool = False
     seed: int = 0
 
 
@@ -122,7 +126,7 @@ class Trainer:
 
     def _update(self, batch: Batch, stage: int) -> Tensor:
         self._set_rates(stage)
-        self.network.adapts = stage == TASK_STAGE
+        self.network.adapts = self._adapts(stage)
         pseudo, n_pseudo = None, None
         if batch.has_nodes:
             pseudo, n_pseudo = self.network.pseudo_tokens(self.network.vectors(batch), batch)
@@ -136,6 +140,9 @@ class Trainer:
         self._steps_of_stage[stage] += 1
         self.n_examples += len(batch.ids)
         return loss.detach()
+
+    def _adapts(self, stage: int) -> bool:
+        return self.plan.adapts_at_once or stage == TASK_STAGE
 
     def _set_rates(self, stage: int) -> None:
         for group, (_, peak, first_stage) in zip(self._optimizer.param_groups, self._groups, strict=True):
@@ -151,7 +158,7 @@ class Trainer:
 
     def evaluate(self) -> Mapping[str, float]:
         """Runs the evaluation and logs it."""
-        self.network.adapts = self.stage == TASK_STAGE
+        self.network.adapts = self._adapts(self.stage)
         figures = dict(self._evaluate(self.network)) if self._evaluate is not None else {}
         self._log(figures)
         return figures

@@ -1,0 +1,110 @@
+"""Benchmark rows as a training run assesses them: the masked file, and what the product's search finds.
+
+Owns the masking and the search. A row's file enters the index only up to its cursor, as in
+`hef_lsp.evaluation.runner`; `foreign` are hits of another repository, which must not help. The rows are for
+assessment, never for training; their format is `model.training.assessment`'s.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hef_lsp.context import CHARS_PER_TOKEN, LINES_AROUND_CURSOR, QUERY_WINDOW
+from hef_lsp.settings import ContextSettings
+from indexer.index import Index, IndexModels
+from indexer.retriever import Query, Retriever, near_text, query_text
+from indexer.source_files import FileChange, SourceTree
+from model.evaluation.benchmarks import BenchmarkRow
+from model.training.assessment import AssessmentRow
+
+if TYPE_CHECKING:
+    from model.bundle import ModelBundle
+
+PREFIX_CHARS = 12_000
+MOST_FILES = 100_000
+LARGEST_FILE_BYTES = 1 << 20
+MEMORY_BYTES = 1 << 30
+LINE_END = "\n"
+OnRow = Callable[[], None]
+
+
+class TooFewRepositories(Exception):
+    """Rows of one repository alone: there is no other whose hits could be the wrong ones."""
+
+
+def assessment_rows(
+    benchmark: str, rows: Iterable[BenchmarkRow], sources: Path, models: ModelBundle, on_row: OnRow
+) -> Iterator[tuple[str, AssessmentRow]]:
+    """Rows whose target is one line, each with the name of its repository; `foreign` is empty yet."""
+    single = sorted((row for row in rows if not row.is_multiline), key=lambda row: row.repository)
+    retriever = Retriever(models.embedder)
+    for repository, group in groupby(single, key=lambda row: row.repository):
+        with tempfile.TemporaryDirectory(prefix="hef-lsp-rows-") as folder:
+            index = _open(sources / repository, Path(folder), models)
+            try:
+                index.updater.scan()
+                for row in group:
+                    hits = _hits(row, index, retriever)
+                    yield (
+                        repository,
+                        AssessmentRow(
+                            benchmark, row.path, row.prefix[-PREFIX_CHARS:], _target(row, sources), hits, ()
+                        ),
+                    )
+                    on_row()
+            finally:
+                index.close()
+
+
+def with_foreign(rows: Sequence[tuple[str, AssessmentRow]], seed: int) -> list[AssessmentRow]:
+    """Each row with the hits of a row of another repository, in a random order. Raises TooFewRepositories."""
+    chooser = random.Random(seed)
+    known = [(repository, row) for repository, row in rows if row.hits]
+    if rows and len({repository for repository, _ in known}) < 2:
+        raise TooFewRepositories(
+            "all rows with hits are of one repository; draw more rows, so that there is another one"
+        )
+    made = []
+    for repository, row in rows:
+        others = (chooser.choice(known) for _ in iter(int, 1))
+        foreign = next(other for name, other in others if name != repository)
+        made.append(replace(row, foreign=foreign.hits))
+    chooser.shuffle(made)
+    return made
+
+
+def _open(root: Path, folder: Path, models: ModelBundle) -> Index:
+    tree = SourceTree(root, (), MOST_FILES, LARGEST_FILE_BYTES)
+    parts = IndexModels(models.embedder, None, models.count_tokens, models.tokenizer_id)
+    return Index.open(folder, tree, parts, lambda job: job(), False, MEMORY_BYTES)
+
+
+def _hits(row: BenchmarkRow, index: Index, retriever: Retriever) -> tuple[tuple[str, str], ...]:
+    """(path, text), best first, of chunks outside the prompt's window."""
+    settings, line = ContextSettings(), row.prefix.count(LINE_END)
+    n_above = row.prefix[-settings.prefix_tokens * CHARS_PER_TOKEN :].count(LINE_END)
+    shown = max(0, line - max(n_above, LINES_AROUND_CURSOR)), line + LINES_AROUND_CURSOR + 1
+    around = row.prefix[-QUERY_WINDOW:]
+    query = Query(
+        query_text(around, ""), row.path, shown, settings.hits, ancestors=False, near=near_text(around, "")
+    )
+    index.updater.apply([FileChange(row.path, text=row.prefix)])
+    try:
+        found = retriever.retrieve(index.view(), query)
+        return tuple((hit.node.path, hit.text) for hit in found)
+    finally:
+        index.updater.apply([FileChange(row.path)])
+
+
+def _target(row: BenchmarkRow, sources: Path) -> str:
+    """The line as it stands in the file, with its indentation and end; else what the benchmark says."""
+    data = (sources / row.repository / row.path).read_bytes()
+    text = data.decode("utf-8", "replace").replace("\r\n", LINE_END).replace("\r", LINE_END)
+    line = text[len(row.prefix) :].partition(LINE_END)[0] if text.startswith(row.prefix) else ""
+    return (line if line.strip() else row.target.rstrip(LINE_END)) + LINE_END

@@ -1,0 +1,76 @@
+"""Results of a training run brought home: pieces of weights and a report become a checkpoint.
+
+Owns the checks and the provenance. The pieces' format is `model.training.results`', the checkpoint's
+`model.checkpoint`'s.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from model.checkpoint import save_checkpoint
+from model.fuser import FuserConfig
+from model.projector import ProjectorConfig
+from model.training.network import NetworkConfig
+from model.training.remote import SMOLLM_FIM
+from model.training.results import checkpoint_of, read_pieces
+
+COUNTED = ("steps", "examples", "spent_s")
+EVALUATED = ("em_before", "em", "nll_before", "nll")
+
+
+class NoResults(Exception):
+    """A file of the results is missing or is not what it should be; the message says which."""
+
+
+def bring_home(
+    results: Path, output: Path, generator_id: str, provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Writes the checkpoint to the folder `output`; gives what it says of itself.
+
+    Raises NoResults, or `model.errors.ModelCorrupt` for pieces that are missing, damaged or hold numbers
+    that are not finite.
+    """
+    config = _config(results / "network.json")
+    path = results / "report.json"
+    report: dict[str, Any] = _json(path) if path.is_file() else {}
+    counts: dict[str, Any] = {name: report[name] for name in COUNTED if name in report}
+    told: dict[str, Any] = {**provenance, **counts}
+    evaluation: dict[str, Any] = {name: report[name] for name in EVALUATED if name in report}
+    tensors = read_pieces(results)
+    checkpoint = checkpoint_of(tensors, config, generator_id, SMOLLM_FIM, told, evaluation or None)
+    save_checkpoint(output, checkpoint)
+    return {
+        "generator": generator_id,
+        "parameters": sum(tensor.numel() for tensor in tensors.values()),
+        "bytes": sum(path.stat().st_size for path in output.iterdir()),
+        "provenance": told,
+        "evaluation": evaluation,
+    }
+
+
+def _config(path: Path) -> NetworkConfig:
+    data = _json(path)
+    try:
+        fuser = {**data["fuser"], "lora_targets": tuple(data["fuser"]["lora_targets"])}
+        return NetworkConfig(
+            FuserConfig(**fuser),
+            ProjectorConfig(**data["projector"]),
+            data["decoder_rank"],
+            data["decoder_alpha"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise NoResults(f"{path} is not of a run of this version: {error!r}") from error
+
+
+def _json(path: Path) -> dict[str, Any]:  # Any: JSON, the wire
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise NoResults(f"{path} cannot be read ({error}); fetch the results of the run again") from error
+    if not isinstance(data, dict):
+        raise NoResults(f"{path} is no JSON object; fetch the results of the run again")
+    return data

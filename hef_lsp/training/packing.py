@@ -1,0 +1,138 @@
+"""A training pack: everything that a run needs, in pieces that can be carried one by one.
+
+Owns what is in it and how it is cut. What unpacks and runs it is `pack_runner.py` beside this file, copied
+as it is; what runs is `model.training.remote`. In the pack: the generator as the GGUF file that it came in
+with its tokenizer, the pure Python package that reads such files, records, rows for assessment, weights to
+start from, and our package `model`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import model
+from hef_lsp.training import pack_runner
+
+MIB = 1 << 20
+READER = "gguf"
+_LEFT_OUT = frozenset({"__pycache__", "weights"})
+
+
+class CannotPack(Exception):
+    """Something that the pack needs is not there; the message says what."""
+
+
+@dataclass(frozen=True)
+class PackPlan:
+    """`gguf` is the generator's file, `tokenizer_json` its tokenizer, `start` a checkpoint's folder."""
+
+    gguf: Path
+    tokenizer_json: str
+    records: Sequence[Path]
+    rows: Path
+    start: Path | None
+    flags: Sequence[str]
+    max_bytes: int
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The pieces' names and sizes, and the SHA-256 of what was trained on, for the provenance."""
+
+    pieces: dict[str, int]
+    data_sha256: str
+
+
+def write_pack(plan: PackPlan, folder: Path) -> Packed:
+    """Fills `folder` with ``run.py``, ``manifest.json`` and the pieces. Raises CannotPack."""
+    for path in (plan.gguf, plan.rows, *plan.records):
+        if not path.is_file():
+            raise CannotPack(f"{path} is no file; make it first")
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("pack-*.part"):
+        old.unlink()
+    data_sha256 = _digest_of(plan.records)
+    with tempfile.TemporaryDirectory(prefix="hef-lsp-pack-") as temporary:
+        tar_path = Path(temporary) / "pack.tar"
+        _write_tar(plan, tar_path, data_sha256)
+        pieces = _cut(tar_path, folder, plan.max_bytes)
+    (folder / pack_runner.MANIFEST).write_text(json.dumps({"pieces": pieces}, indent=1) + "\n")
+    shutil.copy(pack_runner.__file__, folder / "run.py")
+    return Packed({str(piece["name"]): int(piece["bytes"]) for piece in pieces}, data_sha256)
+
+
+def _write_tar(plan: PackPlan, tar_path: Path, data_sha256: str) -> None:
+    records = [f"records/{number}.jsonl.xz" for number in range(len(plan.records))]
+    arguments: dict[str, str | list[str]] = {"--model": "generator", "--records": records}
+    arguments["--assess"] = "rows.jsonl.xz"
+    flags = ["--gguf", "model.gguf", *plan.flags]
+    with tarfile.open(tar_path, "w") as tar:
+        tar.add(plan.gguf, "generator/model.gguf")
+        _add_text(tar, "generator/tokenizer.json", plan.tokenizer_json)
+        for path, name in zip(plan.records, records, strict=True):
+            tar.add(path, name)
+        tar.add(plan.rows, "rows.jsonl.xz")
+        if plan.start is not None:
+            tar.add(_weights_of(plan.start), "start/weights-0.safetensors")
+            arguments["--start"] = "start"
+        _add_package(tar, Path(model.__file__).parent, "code/model")
+        _add_package(tar, _reader(), f"site/{READER}")
+        _add_text(
+            tar,
+            "pack.json",
+            json.dumps({"arguments": arguments, "flags": flags, "data_sha256": data_sha256}, indent=1),
+        )
+
+
+def _weights_of(checkpoint: Path) -> Path:
+    path = checkpoint / "model.safetensors"
+    if not path.is_file():
+        raise CannotPack(f"{checkpoint} holds no model.safetensors; give --start a checkpoint's folder")
+    return path
+
+
+def _reader() -> Path:
+    found = importlib.util.find_spec(READER)
+    if found is None or found.origin is None:
+        raise CannotPack(f"the package {READER} is not installed; `pip install {READER}`")
+    return Path(found.origin).parent
+
+
+def _add_package(tar: tarfile.TarFile, folder: Path, name: str) -> None:
+    """Python sources alone, without compiled files and shipped weights."""
+    for path in sorted(folder.rglob("*.py")):
+        inner = path.relative_to(folder)
+        if not _LEFT_OUT & set(inner.parts):
+            tar.add(path, f"{name}/{inner.as_posix()}")
+
+
+def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt") as file:
+        file.write(text)
+        file.flush()
+        tar.add(file.name, name)
+
+
+def _cut(tar_path: Path, folder: Path, max_bytes: int) -> list[dict[str, str | int]]:
+    pieces: list[dict[str, str | int]] = []
+    with tar_path.open("rb") as file:
+        while data := file.read(max_bytes):
+            name = f"pack-{len(pieces):02d}.part"
+            (folder / name).write_bytes(data)
+            pieces.append({"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+    return pieces
+
+
+def _digest_of(paths: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

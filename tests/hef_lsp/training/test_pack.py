@@ -1,0 +1,187 @@
+"""A run on another machine: packed here, carried in pieces, run there, brought home."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_models import HIDDEN_SIZE, save_tiny_gguf, tiny_backend
+from tokenizers import AddedToken
+
+from hef_lsp.training import pack_runner
+from hef_lsp.training.homecoming import NoResults, bring_home
+from hef_lsp.training.packing import CannotPack, Packed, PackPlan, write_pack
+from model.checkpoint import load_checkpoint
+from model.errors import ModelCorrupt
+from model.training.assessment import AssessmentRow, write_rows
+from model.training.records import Record, RecordFile, Repository, write_repositories
+from model.training.remote import SMOLLM_FIM
+
+SHAPES = (
+    "def area(width, height):\n    return width * height\n\n\n"
+    "def volume(a, b, c):\n    return area(a, b) * c\n"
+)
+SHOW = "import shapes\n\n\ndef show(box):\n    print(shapes.area(box.width, box.height))\n"
+SIZES = ["--rows", "4", "--workers", "0", "--layers", "1", "--fuser-rank", "2", "--decoder-rank", "2"]
+SIZES += ["--dimension", "16", "--prefix-tokens", "48", "--assess-rows", "2"]
+
+
+def repository(name: str) -> Repository:
+    files = (
+        RecordFile("shapes.py", SHAPES, ((0, 2), (4, 6))),
+        RecordFile("show.py", SHOW, ((0, 1), (3, 5))),
+    )
+    return Repository(
+        name, "MIT", files, (Record(1, SHOW.index("    print"), False, True, ((0, 0), (0, 1))),)
+    )
+
+
+@pytest.fixture(scope="module")
+def materials(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generator, records and rows, as the commands before would leave them."""
+    folder = tmp_path_factory.mktemp("materials")
+    save_tiny_gguf(folder / "tiny.gguf")
+    for number in range(2):
+        write_repositories(
+            folder / f"records{number}.jsonl.xz", [repository(f"repo{number}"), repository("x")]
+        )
+    hits = (("shapes.py", SHAPES),)
+    rows = [AssessmentRow("demo", "show.py", "def show(box):\n", "    print(area(1, 2))\n", hits, hits)] * 2
+    write_rows(folder / "rows.jsonl.xz", rows)
+    return folder
+
+
+def tokenizer_json() -> str:
+    backend = tiny_backend()
+    backend.add_tokens([AddedToken(mark) for mark in (SMOLLM_FIM.prefix, SMOLLM_FIM.suffix)])
+    return str(backend.to_str())
+
+
+def plan(materials: Path, start: Path | None = None, max_bytes: int = 200_000) -> PackPlan:
+    records = sorted(materials.glob("records*.jsonl.xz"))
+    gguf, rows = materials / "tiny.gguf", materials / "rows.jsonl.xz"
+    return PackPlan(gguf, tokenizer_json(), records, rows, start, SIZES, max_bytes)
+
+
+@pytest.fixture(scope="module")
+def packed(materials: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Packed]:
+    folder = tmp_path_factory.mktemp("pack")
+    return folder, write_pack(plan(materials), folder)
+
+
+def run(pieces: Path, work: Path, out: Path, *training: str) -> subprocess.CompletedProcess[str]:
+    """As on the other machine: only what is in the pack, torch and transformers are found."""
+    command = [sys.executable, "-E", str(pieces / "run.py"), "--pieces", str(pieces), "--work", str(work)]
+    command += ["--out", str(out), "--", *training]
+    return subprocess.run(command, capture_output=True, text=True, cwd=work.parent, check=False)
+
+
+def test_pieces_are_small_enough_and_hold_no_compiled_or_shipped_weights(packed: tuple[Path, Packed]) -> None:
+    folder, told = packed
+    assert len(told.pieces) > 3 and all(size <= 200_000 for size in told.pieces.values())
+    assert sum(told.pieces.values()) == sum(path.stat().st_size for path in folder.glob("pack-*.part"))
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"run.py", "manifest.json", *told.pieces}
+
+
+def test_pieces_come_over_several_calls_and_damaged_ones_count_as_missing(
+    packed: tuple[Path, Packed], tmp_path: Path
+) -> None:
+    folder, told = packed
+    names = list(told.pieces)
+    first, work = tmp_path / "first", tmp_path / "work"
+    first.mkdir()
+    work.mkdir()
+    assert pack_runner.take_in(first, work) == ["manifest.json"]
+    shutil.copy(folder / "manifest.json", first)
+    shutil.copy(folder / names[0], first)
+    (first / names[1]).write_bytes(b"torn")
+    assert pack_runner.take_in(first, work) == names[1:]
+    assert pack_runner.take_in(folder, work) == []
+    unpacked = pack_runner.unpack(work)
+    assert (unpacked / "code/model/training/remote.py").is_file()
+    assert (unpacked / "site/gguf/__init__.py").is_file()
+    assert not list(unpacked.rglob("__pycache__")) and not (unpacked / "code/model/weights").exists()
+    assert pack_runner.unpack(work) == unpacked  # once
+    (tmp_path / "run").mkdir()
+    said = run(folder, tmp_path / "elsewhere", tmp_path / "out", "--help")
+    assert "--decoder-lr" in said.stdout, said.stderr
+
+
+def test_a_run_with_missing_pieces_says_which(packed: tuple[Path, Packed], tmp_path: Path) -> None:
+    folder, told = packed
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("run.py", "manifest.json"):
+        shutil.copy(folder / name, here)
+    said = run(here, tmp_path / "work", tmp_path / "out")
+    assert said.returncode == pack_runner.MISSING
+    assert said.stdout.strip() == f"still missing: {', '.join(told.pieces)}"
+
+
+def test_packed_run_and_brought_home_then_run_from_there(
+    packed: tuple[Path, Packed], materials: Path, tmp_path: Path
+) -> None:
+    folder, _ = packed
+    work, out, checkpoint = tmp_path / "work", tmp_path / "out", tmp_path / "checkpoint"
+    said = run(folder, work, out, "--minutes", "0.02", "--final")
+    assert said.returncode == 0, said.stderr
+    assert {"network.json", "report.json", "weights-0.safetensors"} <= {path.name for path in out.iterdir()}
+    told = bring_home(out, checkpoint, "tiny@1", {"data": "two repositories", "seed": 0})
+    assert told["provenance"]["data"] == "two repositories" and told["provenance"]["steps"] > 0
+    assert set(told["evaluation"]["em"]) >= {"none", "text", "dense"}
+    found = load_checkpoint(checkpoint, "tiny@1", HIDDEN_SIZE)
+    assert found.config.fuser.n_layers == 1 and found.config.adapter is not None
+
+    again = tmp_path / "again"
+    write_pack(plan(materials, start=checkpoint, max_bytes=1 << 24), again)
+    said = run(again, tmp_path / "work2", tmp_path / "out2", "--minutes", "0.01", "--decoder-lr", "0")
+    assert said.returncode == 0, said.stderr
+    bring_home(tmp_path / "out2", tmp_path / "second", "tiny@1", {})
+    second = load_checkpoint(tmp_path / "second", "tiny@1", HIDDEN_SIZE)
+    adapters = [name for name in found.tensors if name.startswith("adapter.")]
+    assert adapters
+    assert all(bool((found.tensors[name] == second.tensors[name]).all()) for name in adapters)
+
+
+def test_what_cannot_be_packed_is_named(materials: Path, tmp_path: Path) -> None:
+    missing = PackPlan(tmp_path / "no.gguf", "{}", [], materials / "rows.jsonl.xz", None, (), 1000)
+    with pytest.raises(CannotPack, match=r"no\.gguf is no file"):
+        write_pack(missing, tmp_path / "pack")
+    with pytest.raises(CannotPack, match="give --start a checkpoint's folder"):
+        write_pack(plan(materials, start=tmp_path), tmp_path / "pack")
+
+
+def test_an_older_pack_in_the_folder_is_replaced(materials: Path, tmp_path: Path) -> None:
+    (tmp_path / "pack-99.part").write_bytes(b"old")
+    told = write_pack(plan(materials, max_bytes=1 << 24), tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("pack-*")) == list(told.pieces) == ["pack-00.part"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read"),
+        ("{", "cannot be read"),
+        ("[]", "is no JSON object"),
+        ("{}", "of this version"),
+    ],
+)
+def test_results_that_are_none_are_named(tmp_path: Path, content: str | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "network.json").write_text(content)
+    with pytest.raises(NoResults, match=said):
+        bring_home(tmp_path, tmp_path / "out", "tiny@1", {})
+
+
+def test_a_missing_piece_of_the_weights_is_named(tmp_path: Path) -> None:
+    fuser = {"hidden_size": 32, "token_norm": 1.0, "lora_targets": ["q_proj"]}
+    projector = {"hidden_size": 32, "token_norm": 1.0}
+    network = {"fuser": fuser, "projector": projector, "decoder_rank": 0, "decoder_alpha": 0.0}
+    (tmp_path / "network.json").write_text(json.dumps(network))
+    with pytest.raises(ModelCorrupt, match="lacks pieces of the weights"):
+        bring_home(tmp_path, tmp_path / "out", "tiny@1", {})
