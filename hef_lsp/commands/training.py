@@ -16,14 +16,14 @@ import typer
 
 from hef_lsp.commands.console import err, fail, named_errors, out, say_fetching
 from hef_lsp.commands.training_gate import gate
-from hef_lsp.commands.training_pack import pack, rows, unpack_results
+from hef_lsp.commands.training_pack import pack, rows, run, unpack_results
 from hef_lsp.settings import ModelSettings
 
 app = typer.Typer(
     no_args_is_help=True, help="Make training data, pack it for another machine, bring weights home."
 )
 
-for command in (rows, gate, pack, unpack_results):
+for command in (rows, gate, run, pack, unpack_results):
     app.command()(command)
 
 Folder = Annotated[

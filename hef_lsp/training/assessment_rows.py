@@ -1,4 +1,4 @@
-"""Benchmark rows as a training run assesses them: the masked file, and what the product's search finds.
+"""Rows by which a training run assesses itself: of benchmarks, masked and searched, or of records kept apart.
 
 Owns the masking and the search. A row's file enters the index only up to its cursor, as in
 `hef_lsp.evaluation.runner`; `foreign` are hits of another repository, which must not help. The rows are for
@@ -22,6 +22,7 @@ from indexer.retriever import Query, Retriever, near_text, query_text
 from indexer.source_files import FileChange, SourceTree
 from model.evaluation.benchmarks import BenchmarkRow
 from model.training.assessment import AssessmentRow
+from model.training.records import Repository
 
 if TYPE_CHECKING:
     from model.bundle import ModelBundle
@@ -76,6 +77,28 @@ def with_foreign(rows: Sequence[tuple[str, AssessmentRow]], seed: int) -> list[A
         foreign = next(other for name, other in others if name != repository)
         made.append(replace(row, foreign=foreign.hits))
     chooser.shuffle(made)
+    return made
+
+
+def rows_of_records(
+    repositories: Sequence[Repository], n_rows: int, seed: int
+) -> list[tuple[str, AssessmentRow]]:
+    """At most `n_rows` lines at cursors of training records, for a run that has no benchmark at hand.
+
+    Take repositories that are not trained on.
+    """
+    chooser = random.Random(seed)
+    places = [(repository, record) for repository in repositories for record in repository.records]
+    made: list[tuple[str, AssessmentRow]] = []
+    for repository, record in chooser.sample(places, len(places)):
+        text = repository.files[record.file].text
+        start = text.rfind(LINE_END, 0, record.offset) + 1
+        line = text[start:].partition(LINE_END)[0]
+        if line.strip() and start and len(made) < n_rows:
+            shown = ((repository.files[file], place) for file, place in record.hits)
+            hits = tuple((file.path, file.chunk(place)) for file, place in shown)
+            path, prefix = repository.files[record.file].path, text[:start][-PREFIX_CHARS:]
+            made.append((repository.name, AssessmentRow("records", path, prefix, line + LINE_END, hits, ())))
     return made
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from tokenizers import AddedToken
 
 from hef_lsp.training import pack_runner
 from hef_lsp.training.homecoming import NoResults, bring_home
+from hef_lsp.training.local_run import RunFailed, RunPlan, run_here
 from hef_lsp.training.packing import CannotPack, Packed, PackPlan, write_pack
 from model.checkpoint import load_checkpoint
 from model.errors import ModelCorrupt
-from model.training.assessment import AssessmentRow, write_rows
+from model.training.assessment import AssessmentRow, read_rows, write_rows
 from model.training.records import Record, RecordFile, Repository, write_repositories
 from model.training.remote import SMOLLM_FIM
 
@@ -185,3 +187,32 @@ def test_a_missing_piece_of_the_weights_is_named(tmp_path: Path) -> None:
     (tmp_path / "network.json").write_text(json.dumps(network))
     with pytest.raises(ModelCorrupt, match="lacks pieces of the weights"):
         bring_home(tmp_path, tmp_path / "out", "tiny@1", {})
+
+
+def local_plan(materials: Path, work: Path, **changes: object) -> RunPlan:
+    records = sorted(materials.glob("records*.jsonl.xz"))
+    base = RunPlan(
+        materials / "tiny.gguf", tokenizer_json(), "tiny@1", records, None, 2, 0.02, 0, SIZES, work
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def test_a_run_here_leaves_a_checkpoint_and_its_report(materials: Path, tmp_path: Path) -> None:
+    told = run_here(local_plan(materials, tmp_path / "work"), tmp_path / "checkpoint", {"seed": 0})
+    assert told["provenance"]["steps"] > 0 and "dense" in told["evaluation"]["em"]
+    assert load_checkpoint(tmp_path / "checkpoint", "tiny@1", HIDDEN_SIZE).config.provenance["seed"] == 0
+    rows = read_rows(tmp_path / "work" / "rows.jsonl.xz")
+    assert len(rows) == 2 and all(row.target.strip() and row.hits for row in rows)
+
+
+def test_one_repository_cannot_judge_itself(materials: Path, tmp_path: Path) -> None:
+    write_repositories(tmp_path / "one.jsonl.xz", [repository("alone")])
+    lonely = local_plan(materials, tmp_path / "work", records=[tmp_path / "one.jsonl.xz"])
+    with pytest.raises(RunFailed, match="two are needed"):
+        run_here(lonely, tmp_path / "checkpoint", {})
+
+
+def test_a_run_that_fails_says_how_to_go_on(materials: Path, tmp_path: Path) -> None:
+    wrong = local_plan(materials, tmp_path / "work", flags=("--layers", "none"))
+    with pytest.raises(RunFailed, match="The same command goes on"):
+        run_here(wrong, tmp_path / "checkpoint", {})
