@@ -12,3 +12,8 @@ APPLICATION = "hef-lsp"
 def index_directory() -> Path:
     """The folder that holds one sub-folder of indexes a workspace."""
     return user_cache_path(APPLICATION, appauthor=False) / "index"
+
+
+def benchmark_directory() -> Path:
+    """The folder into which benchmarks' sources are unpacked."""
+    return user_cache_path(APPLICATION, appauthor=False) / "benchmarks"

@@ -13,43 +13,19 @@ from typing import Any, cast
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 
+from model.delegating_generator import DelegatingGenerator
 from model.generator import HfGenerator
-from model.protocols import CancelSignal, FimTemplate, Generation, Prompt, StopMode, StopReason, StopRule
-from model.tokenization import HfTokenizer
+from model.protocols import CancelSignal, Generation, Prompt, StopMode, StopReason, StopRule
 
 
-class PlainGenerator:
+class PlainGenerator(DelegatingGenerator):
     """A `model.protocols.Generator` that knows neither pseudo-tokens nor memory."""
 
     def __init__(self, generator: HfGenerator) -> None:
         """The same weights as `generator`, which may go on being used."""
-        self._generator = generator
-        self._loaded = generator.loaded
+        super().__init__(generator)
         self.last: tuple[tuple[int, ...], tuple[int, ...]] | None = None
         """The last prompt and what was said to it."""
-
-    @property
-    def model_id(self) -> str:
-        return self._generator.model_id
-
-    @property
-    def tokenizer(self) -> HfTokenizer:
-        return self._generator.tokenizer
-
-    @property
-    def hidden_size(self) -> int:
-        return self._generator.hidden_size
-
-    @property
-    def context_window(self) -> int:
-        return self._generator.context_window
-
-    @property
-    def fim(self) -> FimTemplate | None:
-        return self._generator.fim
-
-    def forget(self) -> None:
-        """There is nothing."""
 
     def generate(
         self,
@@ -60,12 +36,10 @@ class PlainGenerator:
     ) -> Generation:
         """Greedily, to the end of the first line with text where a line is wanted, else `rule.max_tokens`."""
         began_s = time.perf_counter()
-        ids = torch.tensor([prompt.token_ids], device=self._loaded.model.device)
-        stops = StoppingCriteriaList(
-            [_LineEnd(self._generator, ids.shape[1])] if rule.mode is StopMode.LINE else []
-        )
+        ids = torch.tensor([prompt.token_ids], device=self.of.loaded.model.device)
+        stops = StoppingCriteriaList([_LineEnd(self.of, ids.shape[1])] if rule.mode is StopMode.LINE else [])
         with torch.inference_mode():
-            output = cast(Any, self._loaded.model).generate(
+            output = cast(Any, self.of.loaded.model).generate(
                 ids,
                 attention_mask=torch.ones_like(ids),
                 max_new_tokens=rule.max_tokens,

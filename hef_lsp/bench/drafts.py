@@ -6,7 +6,7 @@ Owns the comparison. Rows and prompts are the evaluation's (`hef_lsp.evaluation.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,10 @@ from rich.table import Table
 
 from hef_lsp.bench.figures import Report
 from hef_lsp.evaluation.runner import run_rows
+from model.delegating_generator import DelegatingGenerator
 from model.evaluation.benchmarks import BenchmarkRow
 from model.generator import HfGenerator
-from model.protocols import CancelSignal, FimTemplate, Generation, Prompt, StopRule, Tokenizer
+from model.protocols import CancelSignal, Generation, Prompt, StopRule
 
 if TYPE_CHECKING:
     from model.bundle import ModelBundle
@@ -35,36 +36,13 @@ class Pair:
     plain: Generation
 
 
-@dataclass
-class Comparing:
-    """A generator that answers with drafts, and notes what it takes without them."""
+class Comparing(DelegatingGenerator):
+    """A generator that answers with drafts, and notes in `pairs` what it takes without them."""
 
-    drafted: HfGenerator
-    plain: HfGenerator
-    pairs: list[Pair] = field(default_factory=list)
-
-    @property
-    def model_id(self) -> str:
-        return self.drafted.model_id
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        return self.drafted.tokenizer
-
-    @property
-    def hidden_size(self) -> int:
-        return self.drafted.hidden_size
-
-    @property
-    def context_window(self) -> int:
-        return self.drafted.context_window
-
-    @property
-    def fim(self) -> FimTemplate | None:
-        return self.drafted.fim
-
-    def forget(self) -> None:
-        self.drafted.forget()
+    def __init__(self, drafted: HfGenerator) -> None:
+        super().__init__(drafted)
+        self.plain = drafted.without_drafts()
+        self.pairs: list[Pair] = []
 
     def generate(
         self,
@@ -74,13 +52,13 @@ class Comparing:
         on_text: Callable[[str], None] | None = None,
     ) -> Generation:
         """Which goes first changes from prompt to prompt, as a noisy machine may favour either."""
-        order = [self.drafted, self.plain] if len(self.pairs) % 2 else [self.plain, self.drafted]
+        order = [self.of, self.plain] if len(self.pairs) % 2 else [self.plain, self.of]
         answers = {}
         for generator in order:
             generator.forget()
             answers[generator] = generator.generate(prompt, rule, cancel, None)
-        self.pairs.append(Pair(answers[self.drafted], answers[self.plain]))
-        return answers[self.drafted]
+        self.pairs.append(Pair(answers[self.of], answers[self.plain]))
+        return answers[self.of]
 
 
 def measure_drafts(
@@ -96,7 +74,7 @@ def measure_drafts(
         raise NoDrafts(f"{generator.model_id} is not run by the CPU runtime, which alone verifies drafts")
     report: Report = {}
     for arm in arms:
-        comparing = Comparing(generator, generator.without_drafts())
+        comparing = Comparing(generator)
         for _ in run_rows(rows, sources, replace(models, generator=comparing), [arm]):
             on_answer()
         report[arm] = figures_of(comparing.pairs)

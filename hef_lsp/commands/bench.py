@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hef_lsp.commands.benchmarks import drawn_rows
 from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar, say_fetching
 from hef_lsp.settings import ModelSettings
 
@@ -140,24 +141,17 @@ def drafts(
     from hef_lsp.bench.figures import setting_of
     from hef_lsp.evaluation.runner import UnknownArm, arm_settings
     from hef_lsp.models_loading import load_models
-    from hef_lsp.places import index_directory
-    from model.evaluation.benchmarks import BENCHMARKS, NoBenchmark, load_rows, unpack_sources
 
     names = [arm.strip() for arm in arms.split(",") if arm.strip()]
-    if benchmark not in BENCHMARKS:
-        raise fail(f"there is no benchmark {benchmark!r}; known: {', '.join(BENCHMARKS)}")
+    rows, sources = drawn_rows(benchmark, data, limit, seed)
     try:
         for name in names:
             arm_settings(name)
-        folder = index_directory().parent / "benchmarks"
-        folder.mkdir(parents=True, exist_ok=True)
-        sources = unpack_sources(data, BENCHMARKS[benchmark], folder)
-        rows = load_rows(data, BENCHMARKS[benchmark], sources, limit, seed)
         with named_errors(), progress_bar() as progress:
             models = load_models(ModelSettings(name=model, threads=threads), say_fetching())
             bar = progress.add_task(benchmark, total=len(rows) * len(names))
             figures = measure_drafts(rows, sources, models, names, lambda: progress.advance(bar))
-    except (UnknownArm, NoBenchmark, NoDrafts) as error:
+    except (UnknownArm, NoDrafts) as error:
         raise fail(str(error)) from error
     out().print(drafts_table(figures))
     _keep(setting_of("drafts") | {"benchmark": benchmark, "seed": seed, "arms": figures}, json_file)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hef_lsp.commands.benchmarks import benchmark_of, drawn_rows
 from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar, say_fetching
 from hef_lsp.settings import ModelSettings
 
@@ -45,19 +46,15 @@ def evaluate(
     from hef_lsp.evaluation.report import report_of, table_of
     from hef_lsp.evaluation.runner import ArmResult, UnknownArm, arm_settings, run_rows
     from hef_lsp.models_loading import load_models
-    from hef_lsp.places import index_directory
-    from model.evaluation.benchmarks import BENCHMARKS, NoBenchmark, load_rows, unpack_sources
 
-    if benchmark not in BENCHMARKS:
-        raise fail(f"there is no benchmark {benchmark!r}; known: {', '.join(BENCHMARKS)}")
-    chosen, names = BENCHMARKS[benchmark], [arm.strip() for arm in arms.split(",") if arm.strip()]
+    chosen, names = benchmark_of(benchmark), [arm.strip() for arm in arms.split(",") if arm.strip()]
     try:
         for name in names:
             arm_settings(name)
-        sources = unpack_sources(data, chosen, _made(index_directory().parent / "benchmarks"))
-        rows = _part(load_rows(data, chosen, sources, limit, seed), shard)
-    except (UnknownArm, NoBenchmark) as error:
+    except UnknownArm as error:
         raise fail(str(error)) from error
+    drawn, sources = drawn_rows(benchmark, data, limit, seed)
+    rows = _part(drawn, shard)
     results = [ArmResult(**answer) for answer in _kept(rows_file)]
     known = {(result.task_id, result.arm) for result in results}
     with named_errors(), progress_bar() as progress:
@@ -81,11 +78,6 @@ def evaluate(
     if json_file is not None:
         json_file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     out().print(table_of(report))
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _part(rows: list[Any], shard: str) -> list[Any]:

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from hef_lsp.commands.benchmarks import drawn_rows
 from hef_lsp.commands.console import fail, named_errors, out, progress_bar, say_fetching
 from hef_lsp.settings import ModelSettings
 
@@ -30,27 +31,20 @@ def rows(
 ) -> None:
     """Make the rows by which a training run is assessed: masked, with what the product's search finds."""
     from hef_lsp.models_loading import load_models
-    from hef_lsp.places import index_directory
     from hef_lsp.training.assessment_rows import TooFewRepositories, assessment_rows, with_foreign
-    from model.evaluation.benchmarks import BENCHMARKS, NoBenchmark, load_rows, unpack_sources
     from model.training.assessment import AssessmentRow, write_rows
 
     names = [name.strip() for name in benchmark.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in BENCHMARKS]:
-        raise fail(f"there is no benchmark {unknown[0]!r}; known: {', '.join(BENCHMARKS)}")
-    folder = index_directory().parent / "benchmarks"
-    folder.mkdir(parents=True, exist_ok=True)
+    drawn = {name: drawn_rows(name, data, limit, seed) for name in names}
     made: list[tuple[str, AssessmentRow]] = []
     try:
         with named_errors(), progress_bar() as progress:
             models = load_models(ModelSettings(checkpoint="none"), say_fetching())
-            for name in names:
-                sources = unpack_sources(data, BENCHMARKS[name], folder)
-                drawn = load_rows(data, BENCHMARKS[name], sources, limit, seed)
-                advance = partial(progress.advance, progress.add_task(name, total=len(drawn)))
-                made += assessment_rows(name, drawn, sources, models, advance)
+            for name, (rows, sources) in drawn.items():
+                advance = partial(progress.advance, progress.add_task(name, total=len(rows)))
+                made += assessment_rows(name, rows, sources, models, advance)
         finished = with_foreign(made, seed)
-    except (NoBenchmark, TooFewRepositories) as error:
+    except TooFewRepositories as error:
         raise fail(str(error)) from error
     write_rows(output, finished)
     counts = {name: sum(row.benchmark == name for row in finished) for name in names}

@@ -47,9 +47,8 @@ def test_a_table_shows_them() -> None:
 def test_both_sides_are_the_same_model_and_session(tmp_path: Path) -> None:
     loaded = load_tiny_model(tmp_path / "tiny")
     generator = HfGenerator(loaded, EITHER, FastRuntime(loaded.model, Weights.PLAIN))
-    plain = generator.without_drafts()
-    assert generator.drafts and not plain.drafts
-    comparing = Comparing(generator, plain)
+    comparing = Comparing(generator)
+    assert generator.drafts and not comparing.plain.drafts
     prompt = Prompt(tuple(loaded.tokenizer.encode("for name in names:\n    print")))
     for _ in range(2):
         comparing.generate(prompt, StopRule(6), NeverCancelled())
