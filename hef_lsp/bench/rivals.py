@@ -12,27 +12,25 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hef_lsp.bench.figures import Report, Spread
 from hef_lsp.bench.llama_cpp import LlamaCpp
 from hef_lsp.bench.source_lines import Passage
 from hef_lsp.documents import DocumentSnapshot
 from hef_lsp.engine import CompletionEngine
+from hef_lsp.evaluation.guided import GuidedRetriever
 from hef_lsp.local import LocalSession, local_session
 from hef_lsp.request import CompletionRequest
 from hef_lsp.scheduling import CancellationToken, LanePriority
 from hef_lsp.settings import CompletionSettings, ContextMode, ContextSettings, Settings
-from indexer.retriever import Hit, Query, Retriever
+from indexer.retriever import Retriever
 from model.generator import HfGenerator
 from model.hardware import describe_hardware
 from model.hub import ModelHub, default_cache_dir
 from model.plain_generation import PlainGenerator
-
-if TYPE_CHECKING:
-    from indexer.index import IndexView
 
 GENERATE, REPOCODER, LLAMA_CPP = "generate", "repocoder", "llama.cpp"
 PATIENT_MS = 120_000
@@ -41,17 +39,6 @@ Say = Callable[[str], None]
 
 class RivalUnavailable(Exception):
     """The model is not one that transformers' own modules run."""
-
-
-@dataclass
-class GuidedRetriever:
-    """Searches for the request's words and for those of `answer`, what the round before said."""
-
-    retriever: Retriever
-    answer: str = ""
-
-    def retrieve(self, view: IndexView, query: Query) -> list[Hit]:
-        return self.retriever.retrieve(view, replace(query, text=query.text + self.answer))
 
 
 def measure_rivals(

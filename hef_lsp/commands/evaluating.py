@@ -20,7 +20,7 @@ Name = Annotated[str, typer.Option("--benchmark", help="Such as repoeval-line; a
 Data = Annotated[Path, typer.Option("--data", help="Folder that holds the benchmarks' folders.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many rows, drawn by the seed.")]
 Arms = Annotated[
-    str, typer.Option("--arms", help="none, text, dense, each with +memory too; commas between.")
+    str, typer.Option("--arms", help="none, text, dense, iterative, each with +memory too; commas between.")
 ]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures here.")]
 RowsFile = Annotated[Path | None, typer.Option("--rows", help="Keep each answer here; a second run goes on.")]

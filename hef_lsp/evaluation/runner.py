@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from hef_lsp.documents import DocumentSnapshot
 from hef_lsp.engine import CompletionEngine
+from hef_lsp.evaluation.guided import GuidedRetriever
 from hef_lsp.request import CompletionRequest
 from hef_lsp.settings import CompletionSettings, ContextMode, Settings
 from indexer.index import Index, IndexModels
+from indexer.retriever import Retriever
 from indexer.source_files import FileChange, SourceTree
 from model.evaluation.benchmarks import BenchmarkRow
 from model.protocols import NeverCancelled
@@ -35,7 +37,11 @@ MOST_FILES = 100_000
 LARGEST_FILE_BYTES = 1 << 20
 MEMORY_BYTES = 1 << 30
 WITH_MEMORY = "+memory"
-MODES = tuple(mode.value for mode in ContextMode if mode is not ContextMode.AUTO)
+ITERATIVE = "iterative"
+"""Text twice: the second search is guided by what the first round answered."""
+MODES = {mode.value: mode for mode in ContextMode if mode is not ContextMode.AUTO} | {
+    ITERATIVE: ContextMode.TEXT
+}
 
 
 class UnknownArm(ValueError):
@@ -53,7 +59,7 @@ class ArmResult:
 
 
 def arm_settings(arm: str, base: Settings | None = None) -> Settings:
-    """The settings of an arm such as ``none``, ``text+memory``. Raises UnknownArm."""
+    """The settings of an arm such as ``none``, ``text+memory``, ``iterative``. Raises UnknownArm."""
     mode, plus, rest = arm.partition("+")
     if mode not in MODES or (plus and rest != "memory"):
         known = ", ".join(f"{name}[{WITH_MEMORY}]" for name in MODES)
@@ -61,7 +67,7 @@ def arm_settings(arm: str, base: Settings | None = None) -> Settings:
     base = base or Settings()
     return replace(
         base,
-        context=replace(base.context, mode=ContextMode(mode), memory=bool(plus)),
+        context=replace(base.context, mode=MODES[mode], memory=bool(plus)),
         completion=replace(
             base.completion,
             deadline_ms=NO_DEADLINE_MS,
@@ -129,16 +135,19 @@ def _run_row(
 def _answer(
     row: BenchmarkRow, text: str, arm: str, settings: Settings, index: Index, models: ModelBundle
 ) -> ArmResult:
-    """By a fresh engine, whose store is empty, and with nothing kept of the prompt before."""
-    models.generator.forget()
+    """By fresh engines, whose stores are empty, and with nothing kept of the prompt before."""
     chosen = replace(settings, completion=_wanted(settings.completion, row))
-    engine = CompletionEngine(models, lambda _request: index.view(), lambda: chosen)
     document = DocumentSnapshot.of(f"file:///{row.path}", 1, "python", text)
     request = CompletionRequest(document, row.path, "/", len(row.prefix), invoked=True)
+    retriever = GuidedRetriever(Retriever(models.embedder))
+    models.generator.forget()
     began_s = time.perf_counter()
-    suggestions = engine.complete(request, NeverCancelled())
+    for _ in range(2 if arm.startswith(ITERATIVE) else 1):
+        engine = CompletionEngine(models, lambda _request: index.view(), lambda: chosen, retriever)
+        suggestions = engine.complete(request, NeverCancelled())
+        retriever.answer = suggestions[0].text if suggestions else ""
     elapsed_ms = (time.perf_counter() - began_s) * 1000
-    return ArmResult(row.task_id, arm, suggestions[0].text if suggestions else "", round(elapsed_ms, 1))
+    return ArmResult(row.task_id, arm, retriever.answer, round(elapsed_ms, 1))
 
 
 def _wanted(completion: CompletionSettings, row: BenchmarkRow) -> CompletionSettings:

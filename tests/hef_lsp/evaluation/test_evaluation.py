@@ -16,6 +16,8 @@ from fakes import FakeGenerator, fake_bundle
 from hef_lsp.evaluation.report import report_of, table_of
 from hef_lsp.evaluation.runner import ArmResult, UnknownArm, arm_settings, run_rows
 from hef_lsp.settings import ContextMode
+from indexer.index import IndexView
+from indexer.retriever import Hit, Query, Retriever
 from model.evaluation.benchmarks import BENCHMARKS, BenchmarkRow, NoBenchmark, load_rows, unpack_sources
 from model.protocols import CancelSignal, Generation, Prompt, StopRule
 
@@ -25,7 +27,16 @@ SHAPES = (
     "def area(box):\n    return box.width * box.height\n\n\n"
     "def volume(box):\n    return area(box) * box.depth\n"
 )
-ARMS = ("none", "text", "dense", "none+memory", "text+memory", "dense+memory")
+ARMS = (
+    "none",
+    "text",
+    "dense",
+    "none+memory",
+    "text+memory",
+    "dense+memory",
+    "iterative",
+    "iterative+memory",
+)
 
 
 def write_benchmark(data: Path) -> None:
@@ -172,3 +183,24 @@ def test_figures_and_differences(data: Path, tmp_path: Path) -> None:
     assert report["arms"]["none"]["latency_ms"]["p50"] == 20.0
     assert report["differences"]["text - none"]["em"]["value"] == 0.5
     assert table_of(report).row_count == 2
+
+
+def test_the_second_round_searches_by_the_first_answer(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts: list[str] = []
+
+    class Noting(Retriever):
+        def retrieve(self, view: IndexView, query: Query) -> list[Hit]:
+            texts.append(query.text)
+            return super().retrieve(view, query)
+
+    monkeypatch.setattr("hef_lsp.evaluation.runner.Retriever", Noting)
+    sources, rows = loaded(data, tmp_path, 1)
+    bundle = fake_bundle(FakeGenerator(["volume(box)"]))
+    (result,) = run_rows(rows, sources, bundle, ["iterative"])  # type: ignore[arg-type]
+    assert result.prediction == "volume(box)" and result.arm == "iterative"
+    first, second = texts
+    assert second == first + "volume(box)"
+    list(run_rows(rows, sources, bundle, ["text"]))  # type: ignore[arg-type]
+    assert len(texts) == 3

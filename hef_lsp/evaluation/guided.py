@@ -1,0 +1,22 @@
+"""A search guided by an answer: RepoCoder's second round (Zhang et al. 2023)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from indexer.retriever import Hit, Query, Retriever
+
+if TYPE_CHECKING:
+    from indexer.index import IndexView
+
+
+@dataclass
+class GuidedRetriever:
+    """Searches for the request's words and for those of `answer`, what the round before said."""
+
+    retriever: Retriever
+    answer: str = ""
+
+    def retrieve(self, view: IndexView, query: Query) -> list[Hit]:
+        return self.retriever.retrieve(view, replace(query, text=query.text + self.answer))
