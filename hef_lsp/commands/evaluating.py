@@ -24,6 +24,7 @@ Arms = Annotated[
 ]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures here.")]
 RowsFile = Annotated[Path | None, typer.Option("--rows", help="Keep each answer here; a second run goes on.")]
+Markdown = Annotated[Path | None, typer.Option("--report", help="Write a page with all figures here.")]
 Shard = Annotated[str, typer.Option(help="Part i of n, as i/n, for several processes.")]
 
 
@@ -34,6 +35,7 @@ def evaluate(
     arms: Arms = "none,text",
     json_file: JsonFile = None,
     rows_file: RowsFile = None,
+    markdown: Markdown = None,
     shard: Shard = "0/1",
     seed: Annotated[int, typer.Option(help="Of the draw of rows.")] = 0,
     suffix: Annotated[bool, typer.Option("--suffix", help="Show what follows the target, too.")] = False,
@@ -43,7 +45,7 @@ def evaluate(
 ) -> None:
     """Measure exact match and edit similarity on a benchmark, by arm, with the time it took."""
     from hef_lsp.bench.figures import setting_of
-    from hef_lsp.evaluation.report import report_of, table_of
+    from hef_lsp.evaluation.report import markdown_of, report_of, table_of
     from hef_lsp.evaluation.runner import ArmResult, UnknownArm, arm_settings, run_rows
     from hef_lsp.models_loading import load_models
 
@@ -77,6 +79,8 @@ def evaluate(
     }
     if json_file is not None:
         json_file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if markdown is not None:
+        markdown.write_text(markdown_of(report), encoding="utf-8")
     out().print(table_of(report))
 
 

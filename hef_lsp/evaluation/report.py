@@ -60,7 +60,9 @@ def _difference(scores: Mapping[str, Mapping[str, Score]], arm: str, base: str) 
         )
         for name in FIGURES
     }
-    return {"n": len(common)} | {name: asdict(mean) for name, mean in differences.items()}
+    right = {side: {task for task in common if scores[side][task].em} for side in (arm, base)}
+    counts = {"wins": len(right[arm] - right[base]), "losses": len(right[base] - right[arm])}
+    return {"n": len(common)} | counts | {name: asdict(mean) for name, mean in differences.items()}
 
 
 def table_of(report: Report) -> Table:
@@ -78,3 +80,34 @@ def table_of(report: Report) -> Table:
             f"{figures['latency_ms']['p95']:.0f}",
         )
     return table
+
+
+def markdown_of(report: Report) -> str:
+    """The whole report as a page: setting, arms with intervals, differences to the first arm."""
+    machine = report["machine"]
+    lines = [
+        f"# {report['benchmark']}, {report['half']}",
+        "",
+        f"{report['model']}, commit {report['commit']}, {machine['device_name']}, {report['at']}; "
+        f"seed {report['seed']}, suffix {'shown' if report['suffix'] else 'not shown'}.",
+        "",
+        "| arm | rows | exact match | 95 % | edit similarity | identifiers: all, F1 | p50, p95 ms |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for arm, figures in report["arms"].items():
+        (low, high), latency = figures["em_interval"], figures["latency_ms"]
+        lines.append(
+            f"| {arm} | {figures['n']} | {figures['em']:.3f} | {low:.3f} to {high:.3f} | {figures['es']:.3f} "
+            f"| {figures['id_em']:.3f}, {figures['id_f1']:.3f} | {latency['p50']:.0f}, {latency['p95']:.0f} |"
+        )
+    lines += ["", "| difference | rows won, lost | exact match | 95 % | edit similarity | 95 % |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for name, change in report["differences"].items():
+        if change["n"]:
+            em, es = change["em"], change["es"]
+            lines.append(
+                f"| {name} | {change['wins']}, {change['losses']} | {em['value']:+.3f} "
+                f"| {em['low']:+.3f} to {em['high']:+.3f} | {es['value']:+.3f} "
+                f"| {es['low']:+.3f} to {es['high']:+.3f} |"
+            )
+    return "\n".join(lines) + "\n"

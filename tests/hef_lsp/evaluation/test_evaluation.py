@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from fakes import FakeGenerator, fake_bundle
 
-from hef_lsp.evaluation.report import report_of, table_of
+from hef_lsp.evaluation.report import markdown_of, report_of, table_of
 from hef_lsp.evaluation.runner import ArmResult, UnknownArm, arm_settings, run_rows
 from hef_lsp.settings import ContextMode
 from indexer.index import IndexView
@@ -204,3 +204,28 @@ def test_the_second_round_searches_by_the_first_answer(
     assert second == first + "volume(box)"
     list(run_rows(rows, sources, bundle, ["text"]))  # type: ignore[arg-type]
     assert len(texts) == 3
+
+
+def test_a_page_shows_arms_differences_wins_and_losses(data: Path, tmp_path: Path) -> None:
+    _, rows = loaded(data, tmp_path, 3)
+    target = rows[0].target
+    said = {"none": (target, "wrong", "wrong"), "text": ("wrong", target, target)}
+    results = [
+        ArmResult(row.task_id, arm, answer, 10.0)
+        for arm, answers in said.items()
+        for row, answer in zip(rows, answers, strict=True)
+    ]
+    figures = report_of(BENCHMARKS["repoeval-line"], rows, results, ("none", "text"))
+    difference = figures["differences"]["text - none"]
+    assert (difference["wins"], difference["losses"]) == (2, 1)
+    setting = {
+        "benchmark": "repoeval-line",
+        "half": "dev",
+        "model": "tiny",
+        "commit": "abc",
+        "at": "now",
+        "seed": 0,
+    }
+    page = markdown_of(setting | {"suffix": False, "machine": {"device_name": "a machine"}} | figures)
+    assert "| none | 3 | 0.333 |" in page and "| text - none | 2, 1 | +0.333 |" in page
+    assert "tiny, commit abc, a machine, now; seed 0, suffix not shown." in page
