@@ -3,8 +3,7 @@
 Owns the objective, its optimiser and the figures on lines that it was not fitted to. Samples are made by
 `hef_lsp.training.gate_samples`.
 
-The likelihood of the right candidate among the candidates is what is maximised. Fitting whole lines (their
-product) or the mere decision gave fewer exact lines on other repositories (docs/log.md).
+The likelihood of the right candidate among the candidates is what is maximised; docs/log.md compares others.
 """
 
 from __future__ import annotations
