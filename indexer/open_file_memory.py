@@ -18,7 +18,7 @@ MOST_CHARS = 60_000
 STEP_CHARS = 8_192
 """Of a longer file the beginning is left out in steps, so that most keys find it begins where it did."""
 RECORDED = 128
-"""Tokens of the track record: what a first request of a file costs, some 20 ms."""
+"""Tokens of the track record: what a first request of a file costs, 20 to 50 ms."""
 LONG, VERY_LONG = 3, 8
 _LAST_LINE_END = re.compile(r"\S\n[^\n]*\Z")
 

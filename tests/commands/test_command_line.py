@@ -131,6 +131,7 @@ def test_explanation_view_names_levels_places_and_scores() -> None:
     explanation = {
         "path": "a.py", "line": 4, "mode": "dense", "source": "generated",
         "n_pseudo_tokens": 48, "n_prompt_tokens": 300, "n_reused": 250, "n_prefilled": 50,
+        "n_decoded": 9, "n_forwards": 4,
         "timings": {"retrieve_ms": 3.2, "decode_ms": 120.0, "project_ms": 0.1},
         "hits": [
             {"kind": "CHUNK", "path": "b.py", "start_line": 9, "end_line": 20, "score": 0.5,
@@ -141,7 +142,17 @@ def test_explanation_view_names_levels_places_and_scores() -> None:
     with console.capture() as captured:
         console.print(explanation_view(explanation))
     text = captured.get()
-    for words in ("a.py:5", "dense", "48", "b.py:10-20", "0.250", "7.500", "def helper():", "retrieve 3 ms"):
+    for words in (
+        "a.py:5",
+        "dense",
+        "48",
+        "9 in 4 passes",
+        "b.py:10-20",
+        "0.250",
+        "7.500",
+        "def helper():",
+        "retrieve 3 ms",
+    ):
         assert words in text
     assert "project" not in text.split("level")[0].split("timings")[1]
 
