@@ -61,22 +61,22 @@ def pack(
 ) -> None:
     """Pack a run for a machine that has torch and transformers alone; `run.py` beside the pieces runs it."""
     from hef_lsp.training.packing import MIB, CannotPack, PackPlan, write_pack
+    from model.gguf_conversion import ensure_converted
     from model.hub import ModelHub, default_cache_dir
     from model.loading import load_language_model
 
     with named_errors():
         hub = ModelHub(default_cache_dir(), offline=False, on_progress=say_fetching())
         local = hub.resolve(model, allow_download=True)
-        if not local.path.is_file():
-            raise fail(
-                f"{local.model_id} is no GGUF file, which is what a pack carries; choose another --model"
-            )
         tokenizer = load_language_model(local, "cpu").tokenizer.to_json()
-    plan = PackPlan(local.path, tokenizer, records, rows, start, (), max_mib * MIB)
-    try:
-        packed = write_pack(plan, output)
-    except (CannotPack, OSError) as error:
-        raise fail(str(error)) from error
+        folder = ensure_converted(local.path) if local.path.is_file() else local.path
+        if folder is None:
+            raise fail(f"{local.path.parent} cannot be written; a pack is made of the conversion kept there")
+        plan = PackPlan(folder, tokenizer, records, rows, start, (), max_mib * MIB)
+        try:
+            packed = write_pack(plan, output)
+        except (CannotPack, OSError) as error:
+            raise fail(str(error)) from error
     out().print_json(json.dumps({"pieces": packed.pieces, "data_sha256": packed.data_sha256}))
 
 

@@ -6,6 +6,7 @@ Owns the checks and the provenance. The pieces' format is `model.training.result
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from model.training.network import NetworkConfig
 from model.training.remote import SMOLLM_FIM
 from model.training.results import checkpoint_of, read_pieces
 
-COUNTED = ("steps", "examples", "spent_s")
+COUNTED = ("seed", "data_sha256", "steps", "examples", "spent_s")
 EVALUATED = ("em_before", "em", "nll_before", "nll")
 
 
@@ -37,6 +38,7 @@ def bring_home(
     config = _config(results / "network.json")
     path = results / "report.json"
     report: dict[str, Any] = _json(path) if path.is_file() else {}
+    _check_one_run(results, report)
     counts: dict[str, Any] = {name: report[name] for name in COUNTED if name in report}
     told: dict[str, Any] = {**provenance, **counts}
     evaluation: dict[str, Any] = {name: report[name] for name in EVALUATED if name in report}
@@ -50,6 +52,19 @@ def bring_home(
         "provenance": told,
         "evaluation": evaluation,
     }
+
+
+def _check_one_run(results: Path, report: Mapping[str, Any]) -> None:
+    """The report names every file of its run; one of an older version, that does not, is not checked."""
+    named: Mapping[str, str] = report.get("files", {})
+    again = "copy the whole folder of one run again"
+    for name, sha256 in named.items():
+        if not (results / name).is_file():
+            raise NoResults(f"{results} lacks {name}, which its report names; {again}")
+        if hashlib.sha256((results / name).read_bytes()).hexdigest() != sha256:
+            raise NoResults(f"{results / name} is damaged or of another run than the report; {again}")
+    if named and (surplus := {path.name for path in results.glob("weights-*.safetensors")} - named.keys()):
+        raise NoResults(f"{results} holds {min(surplus)}, which its report does not name; {again}")
 
 
 def _config(path: Path) -> NetworkConfig:

@@ -31,6 +31,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("training", nargs="*", help="arguments of the training, after --")
     options = parser.parse_args()
+    # The training runs in another folder.
+    options.work, options.out = options.work.resolve(), options.out.resolve()
     options.work.mkdir(parents=True, exist_ok=True)
     options.out.mkdir(parents=True, exist_ok=True)
     missing = take_in(options.pieces, options.work)
@@ -39,14 +41,17 @@ def main() -> int:
         return MISSING
     unpacked = unpack(options.work)
     manifest = json.loads((unpacked / "pack.json").read_text())
+    path = os.pathsep.join([str(unpacked / "code"), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)}
+    restoring = [sys.executable, "-m", "model.training.compact_weights", str(unpacked / manifest["restore"])]
+    if failed := subprocess.run(restoring, env=environment, cwd=unpacked, check=False).returncode:
+        return failed
     command = [sys.executable, "-m", "model.training.remote"]
     for name, value in manifest["arguments"].items():
         values = value if isinstance(value, list) else [value]
         command += [name, *(str(unpacked / item) for item in values)]
     command += manifest["flags"]
     command += ["--state", str(options.work / "state"), "--out", str(options.out), *options.training]
-    path = os.pathsep.join([str(unpacked / "code"), str(unpacked / "site"), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)}
     return subprocess.run(command, env=environment, cwd=unpacked, check=False).returncode
 
 

@@ -1,15 +1,14 @@
 """A training pack: everything that a run needs, in pieces that can be carried one by one.
 
 Owns what is in it and how it is cut. What unpacks and runs it is `pack_runner.py` beside this file, copied
-as it is; what runs is `model.training.remote`. In the pack: the generator as the GGUF file that it came in
-with its tokenizer, the pure Python package that reads such files, records, rows for assessment, weights to
-start from, and our package `model`.
+as it is; what runs is `model.training.remote`. In the pack: the generator with compact weights, which need
+neither the reader of GGUF files nor what that needs, records, rows for assessment, weights to start from,
+and our package `model`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import shutil
 import tarfile
@@ -20,9 +19,9 @@ from pathlib import Path
 
 import model
 from hef_lsp.training import pack_runner
+from model.training.compact_weights import compact_folder
 
 MIB = 1 << 20
-READER = "gguf"
 _LEFT_OUT = frozenset({"__pycache__", "weights"})
 
 
@@ -32,9 +31,9 @@ class CannotPack(Exception):
 
 @dataclass(frozen=True)
 class PackPlan:
-    """`gguf` is the generator's file, `tokenizer_json` its tokenizer, `start` a checkpoint's folder."""
+    """`generator` is a folder with safetensors, `start` a checkpoint's; `tokenizer_json` the tokenizer."""
 
-    gguf: Path
+    generator: Path
     tokenizer_json: str
     records: Sequence[Path]
     rows: Path
@@ -52,8 +51,8 @@ class Packed:
 
 
 def write_pack(plan: PackPlan, folder: Path) -> Packed:
-    """Fills `folder` with ``run.py``, ``manifest.json`` and the pieces. Raises CannotPack."""
-    for path in (plan.gguf, plan.rows, *plan.records):
+    """Fills `folder` with ``run.py``, ``manifest.json`` and the pieces. Raises CannotPack or ModelError."""
+    for path in (plan.rows, *plan.records):
         if not path.is_file():
             raise CannotPack(f"{path} is no file; make it first")
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,21 +61,23 @@ def write_pack(plan: PackPlan, folder: Path) -> Packed:
     data_sha256 = _digest_of(plan.records)
     with tempfile.TemporaryDirectory(prefix="hef-lsp-pack-") as temporary:
         tar_path = Path(temporary) / "pack.tar"
-        _write_tar(plan, tar_path, data_sha256)
+        generator = Path(temporary) / "generator"
+        compact_folder(plan.generator, generator)
+        (generator / "tokenizer.json").write_text(plan.tokenizer_json, encoding="utf-8")
+        _write_tar(plan, generator, tar_path, data_sha256)
         pieces = _cut(tar_path, folder, plan.max_bytes)
     (folder / pack_runner.MANIFEST).write_text(json.dumps({"pieces": pieces}, indent=1) + "\n")
     shutil.copy(pack_runner.__file__, folder / "run.py")
     return Packed({str(piece["name"]): int(piece["bytes"]) for piece in pieces}, data_sha256)
 
 
-def _write_tar(plan: PackPlan, tar_path: Path, data_sha256: str) -> None:
+def _write_tar(plan: PackPlan, generator: Path, tar_path: Path, data_sha256: str) -> None:
     records = [f"records/{number}.jsonl.xz" for number in range(len(plan.records))]
     arguments: dict[str, str | list[str]] = {"--model": "generator", "--records": records}
     arguments["--assess"] = "rows.jsonl.xz"
-    flags = ["--gguf", "model.gguf", *plan.flags]
+    flags = ["--data-sha256", data_sha256, *plan.flags]
     with tarfile.open(tar_path, "w") as tar:
-        tar.add(plan.gguf, "generator/model.gguf")
-        _add_text(tar, "generator/tokenizer.json", plan.tokenizer_json)
+        tar.add(generator, "generator")
         for path, name in zip(plan.records, records, strict=True):
             tar.add(path, name)
         tar.add(plan.rows, "rows.jsonl.xz")
@@ -84,11 +85,10 @@ def _write_tar(plan: PackPlan, tar_path: Path, data_sha256: str) -> None:
             tar.add(_weights_of(plan.start), "start/weights-0.safetensors")
             arguments["--start"] = "start"
         _add_package(tar, Path(model.__file__).parent, "code/model")
-        _add_package(tar, _reader(), f"site/{READER}")
         _add_text(
             tar,
             "pack.json",
-            json.dumps({"arguments": arguments, "flags": flags, "data_sha256": data_sha256}, indent=1),
+            json.dumps({"restore": "generator", "arguments": arguments, "flags": flags}, indent=1),
         )
 
 
@@ -97,13 +97,6 @@ def _weights_of(checkpoint: Path) -> Path:
     if not path.is_file():
         raise CannotPack(f"{checkpoint} holds no model.safetensors; give --start a checkpoint's folder")
     return path
-
-
-def _reader() -> Path:
-    found = importlib.util.find_spec(READER)
-    if found is None or found.origin is None:
-        raise CannotPack(f"the package {READER} is not installed; `pip install {READER}`")
-    return Path(found.origin).parent
 
 
 def _add_package(tar: tarfile.TarFile, folder: Path, name: str) -> None:

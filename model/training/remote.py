@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from tokenizers import Tokenizer as Backend
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from model.errors import CheckpointMismatch
 from model.fuser import FuserConfig
 from model.projector import ProjectorConfig
 from model.protocols import FimOrder, FimTemplate
@@ -30,7 +32,7 @@ from model.training.lean import LeanModel, block
 from model.training.loading import BatchSource, LoadPlan
 from model.training.network import Network, NetworkConfig
 from model.training.records import Repository, read_repositories
-from model.training.results import learned, read_pieces, write_pieces
+from model.training.results import digests, learned, read_pieces, write_pieces
 from model.training.trainer import Trainer, TrainingPlan, resumed_step
 
 SMOLLM_FIM = FimTemplate(
@@ -56,7 +58,7 @@ def main() -> None:
     lean = LeanModel.of(model, dtype)
     network = Network(lean, config, _compiled(options.compile))
     if options.start is not None:
-        start_from(network, read_pieces(options.start))
+        start_from(network, read_pieces(options.start), everything=not options.start_adapters_only)
     plan = ExamplePlan(prefix_tokens=options.prefix_tokens, suffix_tokens=80)
     # The step as part of the seed: after a resume other examples come, not the first ones again.
     seed = hash((options.seed, resumed_step(options.state)))
@@ -87,13 +89,25 @@ def main() -> None:
     if trainer.step == 0:
         trainer.evaluate()
     finished = trainer.run(began_s + options.until_s)
-    if options.final or finished:
-        report = final_report(network, model, assessment, trainer)
-        (options.out / "report.json").write_text(json.dumps(report, indent=1))
-        _say(json.dumps(report))
-    (options.out / "network.json").write_text(json.dumps(asdict(config), indent=1))
-    write_pieces(options.out, learned(network))
+    report = final_report(network, model, assessment) if options.final or finished else {}
+    leave_results(options, network, trainer, report)
     _say(f"finished={finished} after {time.monotonic() - began_s:.0f} s")
+
+
+def leave_results(
+    options: argparse.Namespace, network: Network, trainer: Trainer, report: dict[str, Any]
+) -> None:
+    """Sizes, weights, metrics so far, and a report that says of which run all of them are."""
+    out: Path = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "network.json").write_text(json.dumps(asdict(network.config), indent=1))
+    write_pieces(out, learned(network))
+    if (options.state / "metrics.jsonl").is_file():
+        shutil.copyfile(options.state / "metrics.jsonl", out / "metrics.jsonl")
+    report |= {"steps": trainer.step, "examples": trainer.n_examples, "spent_s": trainer.spent_s}
+    report |= {"seed": options.seed, "data_sha256": options.data_sha256, "files": digests(out)}
+    (out / "report.json").write_text(json.dumps(report, indent=1))
+    _say(json.dumps(report))
 
 
 def _say(line: str) -> None:
@@ -124,9 +138,11 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--dimension", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--prefix-tokens", type=int, default=ExamplePlan.prefix_tokens)
+    parser.add_argument("--start", type=Path, default=None, help="results of a run to start from")
     parser.add_argument(
-        "--start", type=Path, default=None, help="results of a run whose adapters to start from"
+        "--start-adapters-only", action="store_true", help="leave the learned fuser and projector of --start"
     )
+    parser.add_argument("--data-sha256", default="", help="of the records, for the report")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--final", action="store_true", help="assess exact matches at the end of this call")
     return parser
@@ -170,16 +186,27 @@ def network_config(model: Any, options: argparse.Namespace) -> NetworkConfig:
     return NetworkConfig(fuser, projector, options.decoder_rank, 2.0 * options.decoder_rank)
 
 
-def start_from(network: Network, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Takes the adapters of an earlier run over: the generator's, and the fuser's."""
-    for prefix, adapter in (
-        ("adapter.", network.decoder_adapter),
-        ("fuser.adapters.", network.fuser_adapter),
-    ):
-        if adapter is not None:
-            adapter.start_from(
-                {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+def start_from(network: Network, tensors: Mapping[str, torch.Tensor], everything: bool = True) -> None:
+    """Takes over what an earlier run learned, or its adapters alone; those of the fuser read for its head.
+
+    Raises CheckpointMismatch where tensors are missing or of other sizes; then nothing was taken over.
+    """
+    wanted = learned(network)
+    if not everything:
+        wanted = {k: t for k, t in wanted.items() if k.startswith(("adapter.", "fuser.adapters."))}
+    for name, tensor in wanted.items():
+        if name not in tensors or tensors[name].shape != tensor.shape:
+            found = tuple(tensors[name].shape) if name in tensors else "missing"
+            raise CheckpointMismatch(
+                f"of the weights to start from, {name} is {found}, here {tuple(tensor.shape)}; give the "
+                "sizes of that run (--layers, --fuser-rank, --decoder-rank, --dimension)"
             )
+    for module, prefix in ((network.fuser_adapter, "fuser.adapters."), (network.decoder_adapter, "adapter.")):
+        if module is not None:
+            module.start_from({name.removeprefix(prefix): t for name, t in tensors.items()})
+    if everything:
+        for part, head in (("fuser.", network.fuser), ("projector.", network.projector)):
+            head.load_state_dict({name: tensors[f"{part}{name}"] for name in head.state_dict()})
 
 
 def _compiled(wanted: bool) -> Any:
@@ -196,9 +223,7 @@ def _summary(repositories: list[Repository], network: Network) -> str:
     return f"{len(repositories)} repositories, {n_records} records, {n_parameters} parameters"
 
 
-def final_report(
-    network: Network, model: nn.Module, assessment: Assessment, trainer: Trainer
-) -> dict[str, Any]:
+def final_report(network: Network, model: nn.Module, assessment: Assessment) -> dict[str, Any]:
     """Likelihood and exact matches: of the generator as it was, then with everything learned."""
     network.adapts = False
     report: dict[str, Any] = {"nll_before": assessment.likelihood(network, ("none", "text"))}
@@ -212,7 +237,7 @@ def final_report(
     report["em"] = {
         arm: exact_matches(assessment.rows, assessment.predictions(network, adapted, arm)) for arm in ARMS
     }
-    return report | {"steps": trainer.step, "examples": trainer.n_examples, "spent_s": trainer.spent_s}
+    return report
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Owns the pieces' format (safetensors in half precision) and the way home. The ch
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ def write_pieces(folder: Path, tensors: Mapping[str, Tensor], most_bytes: int = 
             room = most_bytes
         room -= tensor.nbytes
         pieces[-1][name] = tensor
+    for old in folder.glob("weights-*.safetensors"):
+        old.unlink()
     for number, piece in enumerate(pieces):
         safetensors.torch.save_file(piece, folder / f"weights-{number}.safetensors")
     return len(pieces)
@@ -59,6 +62,12 @@ def read_pieces(folder: Path) -> dict[str, Tensor]:
     for path in paths:
         tensors |= safetensors.torch.load_file(path)
     return tensors
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files of a run's results by name: the sizes, and the pieces of the weights."""
+    paths = [folder / "network.json", *sorted(folder.glob("weights-*.safetensors"))]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def checkpoint_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_models import HIDDEN_SIZE, save_tiny_gguf, tiny_backend
+import torch
+from tiny_models import HIDDEN_SIZE, save_tiny_gguf, save_tiny_model, tiny_backend
 from tokenizers import AddedToken
 
 from hef_lsp.training import pack_runner
@@ -18,10 +20,11 @@ from hef_lsp.training.homecoming import NoResults, bring_home
 from hef_lsp.training.local_run import RunFailed, RunPlan, run_here
 from hef_lsp.training.packing import CannotPack, Packed, PackPlan, write_pack
 from model.checkpoint import load_checkpoint
-from model.errors import ModelCorrupt
+from model.errors import ModelCorrupt, ModelNotFound
 from model.training.assessment import AssessmentRow, read_rows, write_rows
 from model.training.records import Record, RecordFile, Repository, write_repositories
 from model.training.remote import SMOLLM_FIM
+from model.training.results import digests, write_pieces
 
 SHAPES = (
     "def area(width, height):\n    return width * height\n\n\n"
@@ -47,6 +50,7 @@ def materials(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generator, records and rows, as the commands before would leave them."""
     folder = tmp_path_factory.mktemp("materials")
     save_tiny_gguf(folder / "tiny.gguf")
+    save_tiny_model(folder / "tiny")
     for number in range(2):
         write_repositories(
             folder / f"records{number}.jsonl.xz", [repository(f"repo{number}"), repository("x")]
@@ -63,10 +67,10 @@ def tokenizer_json() -> str:
     return str(backend.to_str())
 
 
-def plan(materials: Path, start: Path | None = None, max_bytes: int = 200_000) -> PackPlan:
+def plan(materials: Path, start: Path | None = None, max_bytes: int = 100_000) -> PackPlan:
     records = sorted(materials.glob("records*.jsonl.xz"))
-    gguf, rows = materials / "tiny.gguf", materials / "rows.jsonl.xz"
-    return PackPlan(gguf, tokenizer_json(), records, rows, start, SIZES, max_bytes)
+    generator, rows = materials / "tiny", materials / "rows.jsonl.xz"
+    return PackPlan(generator, tokenizer_json(), records, rows, start, SIZES, max_bytes)
 
 
 @pytest.fixture(scope="module")
@@ -75,16 +79,35 @@ def packed(materials: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return folder, write_pack(plan(materials), folder)
 
 
+NOT_THERE = ("accelerate", "gguf", "hef_lsp", "hnswlib", "indexer", "lsprotocol", "platformdirs", "psutil")
+NOT_THERE += ("pygls", "rapidfuzz", "tree_sitter", "typer", "watchdog")
+CODE_SEEN = "model was {}"
+BARE = f"""
+import atexit, sys
+for name in {NOT_THERE!r}:
+    sys.modules[name] = None  # importing it fails, and nothing finds it
+def seen():
+    if "model" in sys.modules:
+        print({CODE_SEEN!r}.format(sys.modules["model"].__file__))
+atexit.register(seen)
+"""
+
+
 def run(pieces: Path, work: Path, out: Path, *training: str) -> subprocess.CompletedProcess[str]:
-    """As on the other machine: only what is in the pack, torch and transformers are found."""
-    command = [sys.executable, "-E", str(pieces / "run.py"), "--pieces", str(pieces), "--work", str(work)]
+    """As on the other machine: what else the environment of the tests has is hidden."""
+    (bare := pieces.parent / "bare").mkdir(exist_ok=True)
+    (bare / "sitecustomize.py").write_text(BARE)
+    command = [sys.executable, str(pieces / "run.py"), "--pieces", str(pieces), "--work", str(work)]
     command += ["--out", str(out), "--", *training]
-    return subprocess.run(command, capture_output=True, text=True, cwd=work.parent, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(bare)}
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=work.parent, env=environment, check=False
+    )
 
 
 def test_pieces_are_small_enough_and_hold_no_compiled_or_shipped_weights(packed: tuple[Path, Packed]) -> None:
     folder, told = packed
-    assert len(told.pieces) > 3 and all(size <= 200_000 for size in told.pieces.values())
+    assert len(told.pieces) > 3 and all(size <= 100_000 for size in told.pieces.values())
     assert sum(told.pieces.values()) == sum(path.stat().st_size for path in folder.glob("pack-*.part"))
     names = {path.name for path in folder.iterdir()}
     assert names == {"run.py", "manifest.json", *told.pieces}
@@ -106,7 +129,7 @@ def test_pieces_come_over_several_calls_and_damaged_ones_count_as_missing(
     assert pack_runner.take_in(folder, work) == []
     unpacked = pack_runner.unpack(work)
     assert (unpacked / "code/model/training/remote.py").is_file()
-    assert (unpacked / "site/gguf/__init__.py").is_file()
+    assert (unpacked / "generator/compact.safetensors").is_file()
     assert not list(unpacked.rglob("__pycache__")) and not (unpacked / "code/model/weights").exists()
     assert pack_runner.unpack(work) == unpacked  # once
     (tmp_path / "run").mkdir()
@@ -132,8 +155,13 @@ def test_packed_run_and_brought_home_then_run_from_there(
     work, out, checkpoint = tmp_path / "work", tmp_path / "out", tmp_path / "checkpoint"
     said = run(folder, work, out, "--minutes", "0.02", "--final")
     assert said.returncode == 0, said.stderr
-    assert {"network.json", "report.json", "weights-0.safetensors"} <= {path.name for path in out.iterdir()}
-    told = bring_home(out, checkpoint, "tiny@1", {"data": "two repositories", "seed": 0})
+    assert CODE_SEEN.format(work / "pack/code/model/__init__.py") in said.stdout  # and no installed one
+    names = {path.name for path in out.iterdir()}
+    assert names == {"network.json", "report.json", "metrics.jsonl", "weights-0.safetensors"}
+    last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == json.loads((out / "report.json").read_text())["steps"]
+    told = bring_home(out, checkpoint, "tiny@1", {"data": "two repositories"})
+    assert told["provenance"]["data_sha256"] == packed[1].data_sha256 and told["provenance"]["seed"] == 0
     assert told["provenance"]["data"] == "two repositories" and told["provenance"]["steps"] > 0
     assert set(told["evaluation"]["em"]) >= {"none", "text", "dense"}
     found = load_checkpoint(checkpoint, "tiny@1", HIDDEN_SIZE)
@@ -151,9 +179,11 @@ def test_packed_run_and_brought_home_then_run_from_there(
 
 
 def test_what_cannot_be_packed_is_named(materials: Path, tmp_path: Path) -> None:
-    missing = PackPlan(tmp_path / "no.gguf", "{}", [], materials / "rows.jsonl.xz", None, (), 1000)
-    with pytest.raises(CannotPack, match=r"no\.gguf is no file"):
+    missing = replace(plan(materials), rows=tmp_path / "no.xz")
+    with pytest.raises(CannotPack, match=r"no\.xz is no file"):
         write_pack(missing, tmp_path / "pack")
+    with pytest.raises(ModelNotFound, match=r"holds no \.safetensors weights"):
+        write_pack(replace(plan(materials), generator=tmp_path), tmp_path / "pack")
     with pytest.raises(CannotPack, match="give --start a checkpoint's folder"):
         write_pack(plan(materials, start=tmp_path), tmp_path / "pack")
 
@@ -187,6 +217,47 @@ def test_a_missing_piece_of_the_weights_is_named(tmp_path: Path) -> None:
     (tmp_path / "network.json").write_text(json.dumps(network))
     with pytest.raises(ModelCorrupt, match="lacks pieces of the weights"):
         bring_home(tmp_path, tmp_path / "out", "tiny@1", {})
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """What a run leaves, in two pieces, with a report of them."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    sizes = {"hidden_size": 32, "token_norm": 1.0}
+    network = {
+        "fuser": sizes | {"lora_targets": []},
+        "projector": sizes,
+        "decoder_rank": 0,
+        "decoder_alpha": 0.0,
+    }
+    (folder / "network.json").write_text(json.dumps(network))
+    write_pieces(folder, {name: torch.ones(8) for name in ("a", "b")}, most_bytes=32)
+    (folder / "report.json").write_text(json.dumps({"steps": 3, "files": digests(folder)}))
+    return folder
+
+
+def test_results_of_one_run_are_taken(results: Path, tmp_path: Path) -> None:
+    assert bring_home(results, tmp_path / "out", "tiny@1", {})["parameters"] == 16
+
+
+def test_the_last_piece_missing_is_named(results: Path, tmp_path: Path) -> None:
+    (results / "weights-1.safetensors").unlink()
+    with pytest.raises(NoResults, match=r"lacks weights-1\.safetensors, which its report names"):
+        bring_home(results, tmp_path / "out", "tiny@1", {})
+
+
+def test_a_report_of_another_network_is_refused(results: Path, tmp_path: Path) -> None:
+    text = (results / "network.json").read_text()
+    (results / "network.json").write_text(text.replace("32", "64"))
+    with pytest.raises(NoResults, match=r"network\.json is damaged or of another run than the report"):
+        bring_home(results, tmp_path / "out", "tiny@1", {})
+
+
+def test_a_piece_of_another_run_is_refused(results: Path, tmp_path: Path) -> None:
+    shutil.copy(results / "weights-0.safetensors", results / "weights-2.safetensors")
+    with pytest.raises(NoResults, match=r"weights-2\.safetensors, which its report does not name"):
+        bring_home(results, tmp_path / "out", "tiny@1", {})
 
 
 def local_plan(materials: Path, work: Path, **changes: object) -> RunPlan:

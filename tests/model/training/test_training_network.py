@@ -12,7 +12,7 @@ from tiny_models import load_tiny_model
 
 from model.bundle import adapted
 from model.checkpoint import build_modules, load_checkpoint, save_checkpoint
-from model.errors import ModelCorrupt
+from model.errors import CheckpointMismatch, ModelCorrupt
 from model.fuser import FuserConfig, HefFuser
 from model.layers import Backbone
 from model.projector import ProjectorConfig
@@ -20,6 +20,7 @@ from model.training.assessment import with_adapter
 from model.training.batches import Batch, Example, Sizes, make_batch
 from model.training.lean import MAPS, LeanModel, LowRankLayers, run
 from model.training.network import Network, NetworkConfig
+from model.training.remote import start_from
 from model.training.results import checkpoint_of, learned, read_pieces, write_pieces
 
 SIZES = Sizes(n_rows=3, text=40, target=8, n_nodes=3, chunk=24, n_memory=4, n_children=3)
@@ -202,3 +203,39 @@ def test_a_missing_piece_and_numbers_not_finite_are_refused(tmp_path: Path, mode
     bad = {"fuser.slots": torch.tensor([torch.nan])}
     with pytest.raises(ModelCorrupt, match=r"not finite in fuser\.slots"):
         checkpoint_of(bad, network.config, "g", None, {}, None)
+
+
+def _fresh(model: torch.nn.Module, like: Network) -> Network:
+    return Network(LeanModel.of(model, torch.float32), like.config)
+
+
+def test_a_start_takes_everything_over(model: torch.nn.Module, batch: Batch) -> None:
+    earlier = _network(model)
+    network = _fresh(model, earlier)
+    tensors = learned(earlier)
+    start_from(network, tensors)
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in learned(network).items())
+    with torch.no_grad():
+        assert torch.allclose(network.vectors(batch), earlier.vectors(batch), atol=0.05)
+
+
+def test_a_start_from_adapters_alone_leaves_fuser_and_projector(model: torch.nn.Module) -> None:
+    earlier = _network(model)
+    network = _fresh(model, earlier)
+    before, tensors = learned(network), learned(earlier)
+    start_from(network, tensors, everything=False)
+    for name, tensor in learned(network).items():
+        taken = name.startswith(("adapter.", "fuser.adapters."))
+        assert torch.equal(tensor, (tensors if taken else before)[name]), name
+
+
+def test_a_start_of_other_sizes_is_refused_and_changes_nothing(model: torch.nn.Module) -> None:
+    earlier = _network(model)
+    network = _fresh(model, earlier)
+    before, tensors = learned(network), learned(earlier)
+    with pytest.raises(CheckpointMismatch, match=r"projector\.gain is \(2,\), here \(\)"):
+        start_from(network, tensors | {"projector.gain": torch.ones(2)})
+    del tensors["fuser.slots"]
+    with pytest.raises(CheckpointMismatch, match=r"fuser\.slots is missing"):
+        start_from(network, tensors)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in learned(network).items())
