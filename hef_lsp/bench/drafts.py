@@ -14,7 +14,8 @@ import numpy as np
 from rich.table import Table
 
 from hef_lsp.bench.figures import Report
-from hef_lsp.evaluation.runner import run_rows
+from hef_lsp.evaluation.arms import Arm
+from hef_lsp.evaluation.runner import RunPlan, run_rows
 from model.delegating_generator import DelegatingGenerator
 from model.evaluation.benchmarks import BenchmarkRow
 from model.generator import HfGenerator
@@ -65,19 +66,20 @@ def measure_drafts(
     rows: Sequence[BenchmarkRow],
     sources: Path,
     models: ModelBundle,
-    arms: Sequence[str],
+    arms: Sequence[Arm],
     on_answer: Callable[[], None],
 ) -> Report:
-    """By arm; raises NoDrafts, or `hef_lsp.evaluation.runner.UnknownArm`."""
+    """By arm; raises NoDrafts."""
     generator = models.generator
     if not isinstance(generator, HfGenerator) or not generator.drafts:
         raise NoDrafts(f"{generator.model_id} is not run by the CPU runtime, which alone verifies drafts")
     report: Report = {}
     for arm in arms:
         comparing = Comparing(generator)
-        for _ in run_rows(rows, sources, replace(models, generator=comparing), [arm]):
+        plan = RunPlan([arm], replace(models, generator=comparing), lambda: models)
+        for _ in run_rows(rows, sources, plan):
             on_answer()
-        report[arm] = figures_of(comparing.pairs)
+        report[arm.name] = figures_of(comparing.pairs)
     return report
 
 

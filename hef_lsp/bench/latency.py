@@ -19,6 +19,7 @@ import numpy as np
 from hef_lsp.bench.figures import Report, Spread, setting_of
 from hef_lsp.bench.replay import REFUSED, Pace, Replay, Reply, measure_stops, type_passage
 from hef_lsp.bench.source_lines import Passage, passages_to_type
+from hef_lsp.evaluation.arms import UnknownArm
 from hef_lsp.lsp_client import editor_client
 
 BASELINE = "none"
@@ -80,6 +81,13 @@ def passages_of(plan: LatencyPlan) -> list[Passage]:
             "give another folder"
         )
     return passages
+
+
+def check_arms(names: Sequence[str]) -> None:
+    """Raises UnknownArm for one that settings of the server cannot make."""
+    for name in names:
+        if name not in ARMS:
+            raise UnknownArm(f"there is no arm {name!r}; known: {', '.join(ARMS)}")
 
 
 async def measure_arm(

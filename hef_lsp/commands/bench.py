@@ -54,7 +54,7 @@ def latency(
     from hef_lsp.bench import latency as bench
     from hef_lsp.bench.latency_tables import latency_table, rivals_table, stages_table
     from hef_lsp.bench.replay import Pace
-    from hef_lsp.evaluation.runner import UnknownArm, arm_settings
+    from hef_lsp.evaluation.arms import UnknownArm
     from hef_lsp.lsp_client import ServerDied
 
     options: dict[str, Any] = {"model": {"name": model, "embedder": embedder}}
@@ -63,8 +63,7 @@ def latency(
     names = [arm.strip() for arm in arms.split(",") if arm.strip()] or bench.ARMS
     plan = bench.LatencyPlan(_folder(workspace), names, files, lines, seed, Pace(key_ms, read_ms), options)
     try:
-        for name in names:
-            arm_settings(name)
+        bench.check_arms(names)
         with named_errors(), err().status("starting the server") as status:
             report = asyncio.run(bench.measure_latency(plan, status.update))
             if rivals:
@@ -139,18 +138,16 @@ def drafts(
     """Decode a benchmark's prompts with drafts and without; tokens a pass, and times as fast."""
     from hef_lsp.bench.drafts import NoDrafts, drafts_table, measure_drafts
     from hef_lsp.bench.figures import setting_of
-    from hef_lsp.evaluation.runner import UnknownArm, arm_settings
+    from hef_lsp.evaluation.arms import UnknownArm, arms_of
     from hef_lsp.models_loading import load_models
 
-    names = [arm.strip() for arm in arms.split(",") if arm.strip()]
     rows, sources = drawn_rows(benchmark, data, limit, seed)
     try:
-        for name in names:
-            arm_settings(name)
+        chosen = arms_of(arms)
         with named_errors(), progress_bar() as progress:
             models = load_models(ModelSettings(name=model, threads=threads), say_fetching())
-            bar = progress.add_task(benchmark, total=len(rows) * len(names))
-            figures = measure_drafts(rows, sources, models, names, lambda: progress.advance(bar))
+            bar = progress.add_task(benchmark, total=len(rows) * len(chosen))
+            figures = measure_drafts(rows, sources, models, chosen, lambda: progress.advance(bar))
     except (UnknownArm, NoDrafts) as error:
         raise fail(str(error)) from error
     out().print(drafts_table(figures))

@@ -1,110 +1,197 @@
-"""`hef-lsp eval`: a benchmark through the product's own engine, arm by arm.
+"""`hef-lsp eval`: benchmarks through the product's own engine, or lines of one's own repository, arm by arm.
 
-Owns presentation, resuming and the files written. The runs are `hef_lsp.evaluation.runner`.
+Owns presentation and the files written. The runs are `hef_lsp.evaluation.runner` and `own_lines`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hef_lsp.commands.benchmarks import benchmark_of, drawn_rows
-from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar, say_fetching
+from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar, say_fetching, shard_of
 from hef_lsp.settings import ModelSettings
 
-Name = Annotated[str, typer.Option("--benchmark", help="Such as repoeval-line; another lists them all.")]
-Data = Annotated[Path, typer.Option("--data", help="Folder that holds the benchmarks' folders.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many rows, drawn by the seed.")]
+if TYPE_CHECKING:
+    from hef_lsp.evaluation.arms import Arm
+    from hef_lsp.evaluation.runner import ArmResult
+    from model.bundle import ModelBundle
+
+Names = Annotated[str, typer.Option("--benchmark", help="Such as repoeval-line; commas between several.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder that holds the benchmarks' folders.")]
+Workspace = Annotated[
+    Path | None, typer.Option(help="Instead of a benchmark: hide lines of this folder, ask the real server.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many rows of each, drawn by the seed.")]
 Arms = Annotated[
-    str, typer.Option("--arms", help="none, text, dense, iterative, each with +memory too; commas between.")
+    str,
+    typer.Option(
+        "--arms",
+        help="none, text, dense, random, iterative, graph; with +memory, +plain; with a budget: dense:16.",
+    ),
 ]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures here.")]
 RowsFile = Annotated[Path | None, typer.Option("--rows", help="Keep each answer here; a second run goes on.")]
 Markdown = Annotated[Path | None, typer.Option("--report", help="Write a page with all figures here.")]
+Page = Annotated[Path | None, typer.Option("--html", help="Write the same page here, with plots.")]
 Shard = Annotated[str, typer.Option(help="Part i of n, as i/n, for several processes.")]
 
 
 def evaluate(
-    benchmark: Name,
-    data: Data,
+    benchmark: Names = "",
+    data: Data = None,
+    workspace: Workspace = None,
     limit: Limit = None,
     arms: Arms = "none,text",
     json_file: JsonFile = None,
     rows_file: RowsFile = None,
     markdown: Markdown = None,
+    page: Page = None,
     shard: Shard = "0/1",
+    warm: Annotated[bool, typer.Option("--warm", help="Time the next key's answer, too.")] = False,
     seed: Annotated[int, typer.Option(help="Of the draw of rows.")] = 0,
     suffix: Annotated[bool, typer.Option("--suffix", help="Show what follows the target, too.")] = False,
     model: Annotated[str, typer.Option(help="Model name, folder, GGUF file or hub id.")] = "auto",
     checkpoint: Annotated[str, typer.Option(help="Trained weights: a folder, auto, or none.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 means all physical cores.")] = 0,
 ) -> None:
-    """Measure exact match and edit similarity on a benchmark, by arm, with the time it took."""
+    """Measure exact match and edit similarity on a benchmark or your repository, by arm, with the time."""
     from hef_lsp.bench.figures import setting_of
-    from hef_lsp.evaluation.report import markdown_of, report_of, table_of
-    from hef_lsp.evaluation.runner import ArmResult, UnknownArm, arm_settings, run_rows
-    from hef_lsp.models_loading import load_models
+    from hef_lsp.evaluation.arms import UnknownArm, arms_of
 
-    chosen, names = benchmark_of(benchmark), [arm.strip() for arm in arms.split(",") if arm.strip()]
+    settings = ModelSettings(name=model, checkpoint=checkpoint, threads=threads)
     try:
-        for name in names:
-            arm_settings(name)
+        chosen = arms_of(arms)
     except UnknownArm as error:
         raise fail(str(error)) from error
-    drawn, sources = drawn_rows(benchmark, data, limit, seed)
-    rows = _part(drawn, shard)
-    results = [ArmResult(**answer) for answer in _kept(rows_file)]
-    known = {(result.task_id, result.arm) for result in results}
+    names = [name.strip() for name in benchmark.split(",") if name.strip()]
+    if bool(names) == bool(workspace) or (names and data is None):
+        raise fail("give --benchmark and --data for a benchmark, or --workspace for a folder of your own")
+    setting = setting_of("eval") | {"seed": seed, "limit": limit, "suffix": suffix}
+    if workspace is not None:
+        runs = [_own(workspace, [arm.name for arm in chosen], limit or 30, seed, settings)]
+        setting["model"] = runs[0].pop("model")
+    else:
+        assert data is not None
+        runs, told = _benchmarks(names, data, chosen, limit, seed, rows_file, shard, settings, suffix, warm)
+        setting["model"] = told
+    _write(setting, runs, json_file, markdown, page)
+
+
+def _benchmarks(
+    names: list[str],
+    data: Path,
+    arms: list[Arm],
+    limit: int | None,
+    seed: int,
+    rows_file: Path | None,
+    shard: str,
+    settings: ModelSettings,
+    suffix: bool,
+    warm: bool,
+) -> tuple[list[dict[str, Any]], str]:
+    """The figures of each benchmark, and the model's name."""
+    from hef_lsp.evaluation.answers import AnswerFile
+    from hef_lsp.evaluation.report import report_of
+    from hef_lsp.evaluation.runner import RunPlan, run_rows
+    from hef_lsp.models_loading import load_models
+    from model.evaluation.benchmarks import NoBenchmark
+
+    known = {name: benchmark_of(name) for name in names}
+    number, of = shard_of(shard)
+    drawn = {name: drawn_rows(name, data, limit, seed) for name in names}
+    kept = AnswerFile(rows_file, names[0])
+    for line in kept.torn:
+        err().print(f"{rows_file}: line {line} is torn and left out", markup=False)
     with named_errors(), progress_bar() as progress:
-        models = load_models(
-            ModelSettings(name=model, checkpoint=checkpoint, threads=threads), say_fetching()
-        )
-        bar = progress.add_task(benchmark, total=len(rows) * len(names))
-        for result in run_rows(rows, sources, models, names, suffix, lambda task, arm: (task, arm) in known):
-            results.append(result)
-            _keep(rows_file, asdict(result))
-            progress.advance(bar)
-    report = setting_of("eval") | {
-        "benchmark": benchmark,
-        "half": sources.name,
-        "seed": seed,
-        "limit": limit,
-        "suffix": suffix,
-        "model": models.generator.model_id,
-        **report_of(chosen, rows, results, names),
-    }
-    if json_file is not None:
-        json_file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    if markdown is not None:
-        markdown.write_text(markdown_of(report), encoding="utf-8")
-    out().print(table_of(report))
+        models = load_models(settings, say_fetching())
+        plain = _Plain(settings)
+        bars = {
+            name: progress.add_task(name, total=len(rows[number::of]) * len(arms))
+            for name, (rows, _) in drawn.items()
+        }
+        runs = []
+        for name, (rows, sources) in drawn.items():
+            results: list[ArmResult] = kept.of(name)
+            done = frozenset((result.task_id, result.arm) for result in results)
+            plan = RunPlan(arms, models, plain.models, suffix, warm, done)
+            try:
+                for result in run_rows(rows[number::of], sources, plan):
+                    results.append(result)
+                    kept.add(name, result)
+                    progress.advance(bars[name])
+            except NoBenchmark as error:
+                raise fail(str(error)) from error
+            figures = report_of(known[name].scorer, rows, results, [arm.name for arm in arms])
+            runs.append({"benchmark": name, "half": sources.name, **figures})
+    return runs, models.generator.model_id
 
 
-def _part(rows: list[Any], shard: str) -> list[Any]:
-    number, _, of = shard.partition("/")
-    if not (number.isdecimal() and of.isdecimal() and int(number) < int(of)):
-        raise fail(f"--shard is {shard!r}, expected i/n such as 0/2")
-    return rows[int(number) :: int(of)]
+class _Plain:
+    """The generator without the checkpoint's adapter, loaded when an arm first asks for it."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        self._settings = settings
+        self._loaded: ModelBundle | None = None
+
+    def models(self) -> ModelBundle:
+        """Loaded once."""
+        from dataclasses import replace
+
+        from hef_lsp.models_loading import load_models
+
+        if self._loaded is None:
+            self._loaded = load_models(replace(self._settings, checkpoint="none"), say_fetching())
+        return self._loaded
 
 
-def _kept(path: Path | None) -> list[dict[str, Any]]:
-    """Answers of an earlier run; a last line torn by a kill is dropped."""
-    if path is None or not path.is_file():
-        return []
-    answers = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            answers.append(json.loads(line))
-        except ValueError:
-            err().print(f"{path.name}: a torn line is left out", markup=False)
-    return answers
+def _own(folder: Path, arms: list[str], n_lines: int, seed: int, model: ModelSettings) -> dict[str, Any]:
+    """Figures of lines hidden in one's own folder."""
+    from hef_lsp.bench.latency import ServerNotReady, check_arms
+    from hef_lsp.evaluation.arms import UnknownArm
+    from hef_lsp.evaluation.own_lines import NothingToHide, OwnPlan, measure_own_lines
+    from hef_lsp.lsp_client import ServerDied
+
+    if not folder.is_dir():
+        raise fail(f"{folder} is no folder")
+    try:
+        check_arms(arms)
+        with named_errors(), err().status("starting the server") as status:
+            plan = OwnPlan(folder.resolve(), arms, n_lines, seed, model)
+            return asyncio.run(measure_own_lines(plan, status.update))
+    except (UnknownArm, NothingToHide, ServerNotReady, ServerDied) as error:
+        raise fail(str(error)) from error
 
 
-def _keep(path: Path | None, answer: dict[str, Any]) -> None:
-    if path is not None:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+def _write(
+    setting: dict[str, Any],
+    runs: list[dict[str, Any]],
+    json_file: Path | None,
+    markdown: Path | None,
+    page: Path | None,
+) -> None:
+    """One benchmark's figures stand at the top of the JSON, those of several in a list."""
+    from hef_lsp.evaluation.pages import html_of, markdown_of, table_of
+    from hef_lsp.evaluation.plots import NoPlots, pictures_of
+
+    whole = setting | (runs[0] if len(runs) == 1 else {"runs": runs})
+    try:
+        if json_file is not None:
+            json_file.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+        if markdown is not None:
+            markdown.write_text(markdown_of(setting, runs), encoding="utf-8")
+        if page is not None:
+            pictures = {run["benchmark"]: pictures_of(run) for run in runs}
+            page.write_text(html_of(setting, runs, pictures), encoding="utf-8")
+    except NoPlots as error:
+        raise fail(str(error)) from error
+    except OSError as error:
+        raise fail(f"{error.filename} cannot be written: {error.strerror}; choose another file") from error
+    for run in runs:
+        if len(runs) > 1:
+            out().print(run["benchmark"], markup=False)
+        out().print(table_of(run))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from indexer.retriever import Hit, Query, Retriever
+from hef_lsp.context import Retrieves
+from indexer.retriever import Hit, Query
 
 if TYPE_CHECKING:
     from indexer.index import IndexView
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 class GuidedRetriever:
     """Searches for the request's words and for those of `answer`, what the round before said."""
 
-    retriever: Retriever
+    retriever: Retrieves
     answer: str = ""
 
     def retrieve(self, view: IndexView, query: Query) -> list[Hit]:

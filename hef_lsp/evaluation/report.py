@@ -1,113 +1,141 @@
-"""Answers to figures: means with intervals by arm, differences between arms, a table.
+"""Answers to figures: means with intervals by arm, by subset, differences between arms.
 
-Owns the shape of the JSON that `hef-lsp eval` writes. Scores are `model.evaluation.metrics`.
+Owns the shape of the JSON that `hef-lsp eval` writes. Scores are `model.evaluation.metrics`; tables, pages
+and plots are `hef_lsp.evaluation.pages` and `plots`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
-from rich.table import Table
 
 from hef_lsp.bench.figures import Report
+from hef_lsp.evaluation.arms import NONE, TEXT
 from hef_lsp.evaluation.runner import ArmResult
-from model.evaluation.benchmarks import Benchmark, BenchmarkRow
-from model.evaluation.metrics import Score, mean_of, paired_difference, score
+from model.evaluation.benchmarks import BenchmarkRow
+from model.evaluation.metrics import Score, Scorer, mean_of, paired_difference, score
 
 FIGURES = ("em", "es", "id_em", "id_f1")
+HARM = 0.1
+"""A row is harmed by an arm whose answer is less like the target, by so much, than that without context."""
+N_SIZES = 5
+"""Groups of rows by the size of their repository."""
+
+
+@dataclass(frozen=True)
+class _Scored:
+    result: ArmResult
+    score: Score
+
+
+Scored = Mapping[str, Mapping[str, _Scored]]
+"""Arm to task to answer."""
 
 
 def report_of(
-    benchmark: Benchmark, rows: Sequence[BenchmarkRow], results: Sequence[ArmResult], arms: Sequence[str]
+    scorer: Scorer, rows: Sequence[BenchmarkRow], results: Sequence[ArmResult], arms: Sequence[str]
 ) -> Report:
-    """``{"arms": {arm: figures}, "differences": {"a - b": ...}}``; arms without answers are left out."""
+    """``{"arms": {arm: figures}, "differences": {"a - b": ...}, …}``; arms without answers are left out.
+
+    Differences are to the first arm, and of each arm with exact memory to the same without.
+    """
     targets = {row.task_id: row.target for row in rows}
-    scores: dict[str, dict[str, Score]] = {arm: {} for arm in arms}
-    latencies: dict[str, list[float]] = {arm: [] for arm in arms}
+    scored: dict[str, dict[str, _Scored]] = {arm: {} for arm in arms}
     for result in results:
-        if result.arm in scores and result.task_id in targets:
-            target = targets[result.task_id]
-            scores[result.arm][result.task_id] = score(benchmark.scorer, target, result.prediction)
-            latencies[result.arm].append(result.latency_ms)
-    present = [arm for arm in arms if scores[arm]]
+        if result.arm in scored and result.task_id in targets:
+            found = score(scorer, targets[result.task_id], result.prediction)
+            scored[result.arm][result.task_id] = _Scored(result, found)
+    present = [arm for arm in arms if scored[arm]]
+    pairs = [(arm, present[0]) for arm in present[1:]]
+    pairs += [(arm, without) for arm in present if (without := _without_memory(arm)) in present[1:]]
     return {
-        "arms": {arm: _figures(scores[arm], latencies[arm]) for arm in present},
-        "differences": {f"{arm} - {present[0]}": _difference(scores, arm, present[0]) for arm in present[1:]},
+        "arms": {arm: _figures(scored[arm]) | _against_none(scored, arm) for arm in present},
+        "differences": {f"{arm} - {base}": _difference(scored, arm, base) for arm, base in pairs},
+        "by_size": {arm: _by_size(scored[arm]) for arm in present},
     }
 
 
-def _figures(scores: Mapping[str, Score], latencies_ms: Sequence[float]) -> Report:
-    figures: Report = {"n": len(scores)}
+def _without_memory(arm: str) -> str:
+    return arm.replace("+memory", "") if "+memory" in arm else ""
+
+
+def _figures(answers: Mapping[str, _Scored]) -> Report:
+    figures: Report = {"n": len(answers)}
     for name in FIGURES:
-        mean = mean_of([getattr(one, name) for one in scores.values()])
+        mean = mean_of([getattr(one.score, name) for one in answers.values()])
         figures[name] = round(mean.value, 4)
         figures[f"{name}_interval"] = [round(mean.low, 4), round(mean.high, 4)]
-    p50, p95 = np.percentile(latencies_ms, (50, 95))
-    return figures | {"latency_ms": {"p50": round(float(p50), 1), "p95": round(float(p95), 1)}}
+    figures["latency_ms"] = _percentiles([one.result.latency_ms for one in answers.values()])
+    warm = [one.result.warm_ms for one in answers.values() if one.result.warm_ms]
+    if warm:
+        figures["warm_ms"] = _percentiles(warm)
+    subsets = {"copied": True, "new": False}
+    return figures | {name: _subset(answers, copied) for name, copied in subsets.items()}
 
 
-def _difference(scores: Mapping[str, Mapping[str, Score]], arm: str, base: str) -> Report:
+def _percentiles(values_ms: Sequence[float]) -> Report:
+    p50, p95 = np.percentile(values_ms, (50, 95))
+    return {"p50": round(float(p50), 1), "p95": round(float(p95), 1)}
+
+
+def _subset(answers: Mapping[str, _Scored], copied: bool) -> Report:
+    """Of the rows whose target stands elsewhere in the repository, or of the others."""
+    chosen = [one.score for one in answers.values() if one.result.copied is copied]
+    if not chosen:
+        return {"n": 0, "em": 0.0, "es": 0.0}
+    means = {name: round(mean_of([getattr(one, name) for one in chosen]).value, 4) for name in ("em", "es")}
+    return {"n": len(chosen)} | means
+
+
+def _against_none(scored: Scored, arm: str) -> Report:
+    """``harm``, the share of rows made worse, and ``recovery``, the part of text's gain that the arm has."""
+    base, text = scored.get(NONE), scored.get(TEXT)
+    if arm == NONE or not base:
+        return {}
+    common = scored[arm].keys() & base.keys()
+    harmed = [base[task].score.es - scored[arm][task].score.es > HARM for task in common]
+    figures: Report = {"harm": round(sum(harmed) / len(harmed), 4)} if harmed else {}
+    if text and arm != TEXT:
+        figures["recovery"] = {name: _recovery(scored, arm, name) for name in ("em", "es")}
+    return figures
+
+
+def _recovery(scored: Scored, arm: str, name: str) -> float | None:
+    """(arm - none) / (text - none) on the rows of all three; None where text gains nothing."""
+    common = scored[arm].keys() & scored[NONE].keys() & scored[TEXT].keys()
+    of = {one: sum(getattr(scored[one][task].score, name) for task in common) for one in (arm, NONE, TEXT)}
+    gain = of[TEXT] - of[NONE]
+    return round((of[arm] - of[NONE]) / gain, 3) if gain > 0 else None
+
+
+def _difference(scored: Scored, arm: str, base: str) -> Report:
     """On the rows that both answered."""
-    common = sorted(scores[arm].keys() & scores[base].keys())
+    common = sorted(scored[arm].keys() & scored[base].keys())
     if not common:
         return {"n": 0}
     differences = {
         name: paired_difference(
-            [getattr(scores[arm][task], name) for task in common],
-            [getattr(scores[base][task], name) for task in common],
+            [getattr(scored[arm][task].score, name) for task in common],
+            [getattr(scored[base][task].score, name) for task in common],
         )
         for name in FIGURES
     }
-    right = {side: {task for task in common if scores[side][task].em} for side in (arm, base)}
+    right = {side: {task for task in common if scored[side][task].score.em} for side in (arm, base)}
     counts = {"wins": len(right[arm] - right[base]), "losses": len(right[base] - right[arm])}
     return {"n": len(common)} | counts | {name: asdict(mean) for name, mean in differences.items()}
 
 
-def table_of(report: Report) -> Table:
-    """The arms as a table."""
-    table = Table("arm", "n", "EM", "95 %", "ES", "id EM", "id F1", "p50 ms", "p95 ms")
-    for arm, figures in report["arms"].items():
-        low, high = figures["em_interval"]
-        table.add_row(
-            arm,
-            str(figures["n"]),
-            f"{figures['em']:.3f}",
-            f"{low:.3f} to {high:.3f}",
-            *(f"{figures[name]:.3f}" for name in FIGURES[1:]),
-            f"{figures['latency_ms']['p50']:.0f}",
-            f"{figures['latency_ms']['p95']:.0f}",
-        )
-    return table
-
-
-def markdown_of(report: Report) -> str:
-    """The whole report as a page: setting, arms with intervals, differences to the first arm."""
-    machine = report["machine"]
-    lines = [
-        f"# {report['benchmark']}, {report['half']}",
-        "",
-        f"{report['model']}, commit {report['commit']}, {machine['device_name']}, {report['at']}; "
-        f"seed {report['seed']}, suffix {'shown' if report['suffix'] else 'not shown'}.",
-        "",
-        "| arm | rows | exact match | 95 % | edit similarity | identifiers: all, F1 | p50, p95 ms |",
-        "|---|---|---|---|---|---|---|",
+def _by_size(answers: Mapping[str, _Scored]) -> list[Report]:
+    """Groups of rows, by how many chunks their repository has: the median of both, and how many rows."""
+    ordered = sorted((one.result for one in answers.values()), key=lambda result: result.n_chunks)
+    groups = [group for group in np.array_split(np.arange(len(ordered)), N_SIZES) if len(group)]
+    return [
+        {
+            "n": len(group),
+            "chunks": float(np.median([ordered[place].n_chunks for place in group])),
+            "p50_ms": round(float(np.median([ordered[place].latency_ms for place in group])), 1),
+        }
+        for group in groups
     ]
-    for arm, figures in report["arms"].items():
-        (low, high), latency = figures["em_interval"], figures["latency_ms"]
-        lines.append(
-            f"| {arm} | {figures['n']} | {figures['em']:.3f} | {low:.3f} to {high:.3f} | {figures['es']:.3f} "
-            f"| {figures['id_em']:.3f}, {figures['id_f1']:.3f} | {latency['p50']:.0f}, {latency['p95']:.0f} |"
-        )
-    lines += ["", "| difference | rows won, lost | exact match | 95 % | edit similarity | 95 % |"]
-    lines += ["|---|---|---|---|---|---|"]
-    for name, change in report["differences"].items():
-        if change["n"]:
-            em, es = change["em"], change["es"]
-            lines.append(
-                f"| {name} | {change['wins']}, {change['losses']} | {em['value']:+.3f} "
-                f"| {em['low']:+.3f} to {em['high']:+.3f} | {es['value']:+.3f} "
-                f"| {es['low']:+.3f} to {es['high']:+.3f} |"
-            )
-    return "\n".join(lines) + "\n"

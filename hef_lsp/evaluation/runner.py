@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -17,142 +18,163 @@ from typing import TYPE_CHECKING, TypeVar
 
 from hef_lsp.documents import DocumentSnapshot
 from hef_lsp.engine import CompletionEngine
+from hef_lsp.evaluation.arms import GRAPH, RANDOM, Arm
+from hef_lsp.evaluation.graph import GraphRetriever
 from hef_lsp.evaluation.guided import GuidedRetriever
+from hef_lsp.evaluation.strangers import pool_of, strange_view
+from hef_lsp.evaluation.subsets import KnownLines
 from hef_lsp.request import CompletionRequest
-from hef_lsp.settings import CompletionSettings, ContextMode, Settings
 from indexer.index import Index, IndexModels
 from indexer.retriever import Retriever
 from indexer.source_files import FileChange, SourceTree
-from model.evaluation.benchmarks import BenchmarkRow
-from model.protocols import NeverCancelled
+from model.evaluation.benchmarks import BenchmarkRow, NoBenchmark
+from model.protocols import FloatArray, NeverCancelled
 
 if TYPE_CHECKING:
     from model.bundle import ModelBundle
 
 T = TypeVar("T")
-NO_DEADLINE_MS = 120_000
-LINE_TOKENS = 64
-BLOCK_TOKENS = 256
 MOST_FILES = 100_000
 LARGEST_FILE_BYTES = 1 << 20
 MEMORY_BYTES = 1 << 30
-WITH_MEMORY = "+memory"
-ITERATIVE = "iterative"
-"""Text twice: the second search is guided by what the first round answered."""
-MODES = {mode.value: mode for mode in ContextMode if mode is not ContextMode.AUTO} | {
-    ITERATIVE: ContextMode.TEXT
-}
-
-
-class UnknownArm(ValueError):
-    """An arm that this version cannot run."""
 
 
 @dataclass(frozen=True)
 class ArmResult:
-    """What one arm said to one row, and how long the engine took, from request to answer."""
+    """What one arm said to one row, and how long the engine took, from request to answer.
+
+    `warm_ms` is the time of the next key's answer, 0.0 if it was not asked for; `copied` says that the target
+    stands elsewhere, `n_chunks` how large the repository is.
+    """
 
     task_id: str
     arm: str
     prediction: str
     latency_ms: float
+    warm_ms: float = 0.0
+    copied: bool = False
+    n_chunks: int = 0
 
 
-def arm_settings(arm: str, base: Settings | None = None) -> Settings:
-    """The settings of an arm such as ``none``, ``text+memory``, ``iterative``. Raises UnknownArm."""
-    mode, plus, rest = arm.partition("+")
-    if mode not in MODES or (plus and rest != "memory"):
-        known = ", ".join(f"{name}[{WITH_MEMORY}]" for name in MODES)
-        raise UnknownArm(f"there is no arm {arm!r}; known: {known}")
-    base = base or Settings()
-    return replace(
-        base,
-        context=replace(base.context, mode=MODES[mode], memory=bool(plus)),
-        completion=replace(
-            base.completion,
-            deadline_ms=NO_DEADLINE_MS,
-            max_tokens=LINE_TOKENS,
-            max_block_tokens=BLOCK_TOKENS,
-        ),
-    )
+@dataclass(frozen=True)
+class RunPlan:
+    """`plain` gives the models of arms without the adapter; `done` are the rows and arms to leave out."""
+
+    arms: Sequence[Arm]
+    models: ModelBundle
+    plain: Callable[[], ModelBundle]
+    with_suffix: bool = False
+    warm: bool = False
+    done: frozenset[tuple[str, str]] = frozenset()
+
+    def todo(self, row: BenchmarkRow) -> list[Arm]:
+        """The arms left for a row."""
+        return [arm for arm in self.arms if (row.task_id, arm.name) not in self.done]
 
 
-def run_rows(
-    rows: Sequence[BenchmarkRow],
-    sources: Path,
-    models: ModelBundle,
-    arms: Sequence[str],
-    with_suffix: bool = False,
-    done: Callable[[str, str], bool] = lambda _task, _arm: False,
-) -> Iterator[ArmResult]:
-    """All rows by repository, each in all `arms` but those already `done`; raises UnknownArm first."""
-    settings = {arm: arm_settings(arm) for arm in arms}
+def run_rows(rows: Sequence[BenchmarkRow], sources: Path, plan: RunPlan) -> Iterator[ArmResult]:
+    """All rows by repository, each in all arms but those already done. Raises NoBenchmark."""
     ordered = sorted(rows, key=lambda row: (row.repository, row.task_id))
     for repository, group in groupby(ordered, key=lambda row: row.repository):
-        left = [(row, [arm for arm in arms if not done(row.task_id, arm)]) for row in group]
-        left = [(row, todo) for row, todo in left if todo]
+        left = [(row, todo) for row in group if (todo := plan.todo(row))]
         if not left:
             continue
-        fuses = any(arm.startswith("dense") for _, todo in left for arm in todo)
-        with tempfile.TemporaryDirectory(prefix="hef-lsp-eval-") as folder:
-            index = _open(sources / repository, Path(folder), models, fuses)
-            try:
-                index.updater.scan()
-                for row, todo in left:
-                    yield from _run_row(row, todo, settings, index, models, with_suffix)
-            finally:
-                index.close()
+        kinds = {arm.kind for _, todo in left for arm in todo}
+        fuses = any(arm.is_dense for _, todo in left for arm in todo)
+        pool = _strange_pool(repository, sources, plan.models) if RANDOM in kinds else None
+        with _opened(sources / repository, plan.models, fuses) as index:
+            view = index.view()
+            texts = ((path, chunk.text) for path in view.files for chunk in view.file_chunks(path))
+            desk = _Desk(index, plan, KnownLines(texts), pool)
+            for row, todo in left:
+                yield from desk.answers(row, todo)
 
 
-def _open(root: Path, folder: Path, models: ModelBundle, fuses: bool) -> Index:
+@contextmanager
+def _opened(root: Path, models: ModelBundle, fuses: bool) -> Iterator[Index]:
+    """An index of the repository at `root`, scanned, in a folder of its own."""
     tree = SourceTree(root, (), MOST_FILES, LARGEST_FILE_BYTES)
     parts = IndexModels(
         models.embedder, models.fuser, models.count_tokens, models.tokenizer_id, models.encode
     )
-    return Index.open(folder, tree, parts, _here, fuses, MEMORY_BYTES)
-
-
-def _run_row(
-    row: BenchmarkRow,
-    arms: Sequence[str],
-    settings: Mapping[str, Settings],
-    index: Index,
-    models: ModelBundle,
-    with_suffix: bool,
-) -> Iterator[ArmResult]:
-    """The file is masked in the index while its row runs, and put back after it."""
-    text = row.prefix + (row.suffix if with_suffix else "")
-    index.updater.apply([FileChange(row.path, text=text)])
-    try:
-        index.updater.remember(index.view())
-        index.updater.fuse_pending()
-        for arm in arms:
-            yield _answer(row, text, arm, settings[arm], index, models)
-    finally:
-        index.updater.apply([FileChange(row.path)])
-
-
-def _answer(
-    row: BenchmarkRow, text: str, arm: str, settings: Settings, index: Index, models: ModelBundle
-) -> ArmResult:
-    """By fresh engines, whose stores are empty, and with nothing kept of the prompt before."""
-    chosen = replace(settings, completion=_wanted(settings.completion, row))
-    document = DocumentSnapshot.of(f"file:///{row.path}", 1, "python", text)
-    request = CompletionRequest(document, row.path, "/", len(row.prefix), invoked=True)
-    retriever = GuidedRetriever(Retriever(models.embedder))
-    models.generator.forget()
-    began_s = time.perf_counter()
-    for _ in range(2 if arm.startswith(ITERATIVE) else 1):
-        engine = CompletionEngine(models, lambda _request: index.view(), lambda: chosen, retriever)
-        suggestions = engine.complete(request, NeverCancelled())
-        retriever.answer = suggestions[0].text if suggestions else ""
-    elapsed_ms = (time.perf_counter() - began_s) * 1000
-    return ArmResult(row.task_id, arm, retriever.answer, round(elapsed_ms, 1))
-
-
-def _wanted(completion: CompletionSettings, row: BenchmarkRow) -> CompletionSettings:
-    return replace(completion, multiline=row.is_multiline)
+    with tempfile.TemporaryDirectory(prefix="hef-lsp-eval-") as folder:
+        index = Index.open(Path(folder), tree, parts, _here, fuses, MEMORY_BYTES)
+        try:
+            index.updater.scan()
+            yield index
+        finally:
+            index.close()
 
 
 def _here(job: Callable[[], T], /) -> T:
     return job()
+
+
+def _strange_pool(repository: str, sources: Path, models: ModelBundle) -> FloatArray:
+    """Vectors of the repository that follows in the folder of sources. Raises NoBenchmark."""
+    folder = (sources / repository).parent
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    after = names.index(Path(repository).name) + 1
+    for name in (names[after:] + names[:after])[:-1]:
+        with _opened(folder / name, models, fuses=False) as other:
+            if models.fuser is not None and other.view().files:
+                return pool_of(other.view(), models.fuser)
+    raise NoBenchmark(f"{folder} holds no second repository, or the models no fuser, for the arm {RANDOM!r}")
+
+
+@dataclass(frozen=True)
+class _Desk:
+    """One repository, row after row."""
+
+    index: Index
+    plan: RunPlan
+    known: KnownLines
+    strangers: FloatArray | None
+
+    def answers(self, row: BenchmarkRow, arms: Sequence[Arm]) -> Iterator[ArmResult]:
+        """The file is masked in the index while its row runs, and put back after it."""
+        text = row.prefix + (row.suffix if self.plan.with_suffix else "")
+        updater = self.index.updater
+        updater.apply([FileChange(row.path, text=text)])
+        try:
+            updater.remember(self.index.view())
+            updater.fuse_pending()
+            for arm in arms:
+                yield self._answer(row, text, arm)
+        finally:
+            updater.apply([FileChange(row.path)])
+
+    def _answer(self, row: BenchmarkRow, text: str, arm: Arm) -> ArmResult:
+        """By fresh engines, whose stores are empty, and with nothing kept of the prompt before."""
+        models = self.plan.models
+        if arm.plain:
+            models = replace(models, generator=self.plan.plain().generator)
+        settings = arm.settings(row.is_multiline)
+        view = self.index.view()
+        seen = view if arm.kind != RANDOM or self.strangers is None else strange_view(view, self.strangers)
+        search = GraphRetriever() if arm.kind == GRAPH else Retriever(models.embedder)
+        retriever = GuidedRetriever(search)
+        models.generator.forget()
+
+        def ask(prefix: str, rest: str) -> str:
+            engine = CompletionEngine(models, lambda _request: seen, lambda: settings, retriever)
+            document = DocumentSnapshot.of(f"file:///{row.path}", 1, "python", prefix + rest)
+            request = CompletionRequest(document, row.path, "/", len(prefix), invoked=True)
+            suggestions = engine.complete(request, NeverCancelled())
+            return suggestions[0].text if suggestions else ""
+
+        rest = text[len(row.prefix) :]
+        began_s = time.perf_counter()
+        for _ in range(arm.n_rounds):
+            retriever.answer = ask(row.prefix, rest)
+        elapsed_ms = (time.perf_counter() - began_s) * 1000
+        answer, warm_ms = retriever.answer, 0.0
+        if self.plan.warm:
+            began_s = time.perf_counter()
+            ask(row.prefix + row.target[:1], rest)
+            warm_ms = (time.perf_counter() - began_s) * 1000
+        n_chunks = sum(len(facts.spans) for facts in view.files.values())
+        copied = self.known.has_target_of(row)
+        return ArmResult(
+            row.task_id, arm.name, answer, round(elapsed_ms, 1), round(warm_ms, 1), copied, n_chunks
+        )

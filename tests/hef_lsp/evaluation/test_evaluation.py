@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,9 +14,9 @@ from typing import Any
 import pytest
 from fakes import FakeGenerator, fake_bundle
 
-from hef_lsp.evaluation.report import markdown_of, report_of, table_of
-from hef_lsp.evaluation.runner import ArmResult, UnknownArm, arm_settings, run_rows
-from hef_lsp.settings import ContextMode
+from hef_lsp.evaluation.arms import arm_of
+from hef_lsp.evaluation.report import report_of
+from hef_lsp.evaluation.runner import ArmResult, RunPlan, run_rows
 from indexer.index import IndexView
 from indexer.retriever import Hit, Query, Retriever
 from model.evaluation.benchmarks import BENCHMARKS, BenchmarkRow, NoBenchmark, load_rows, unpack_sources
@@ -27,6 +28,7 @@ SHAPES = (
     "def area(box):\n    return box.width * box.height\n\n\n"
     "def volume(box):\n    return area(box) * box.depth\n"
 )
+OTHER = "def unrelated(thing):\n    return thing\n" * 8
 ARMS = (
     "none",
     "text",
@@ -36,14 +38,26 @@ ARMS = (
     "dense+memory",
     "iterative",
     "iterative+memory",
+    "graph",
+    "random",
+    "text:64",
+    "text+plain",
 )
+
+
+def plan_of(bundle: Any, *arms: str, **rest: Any) -> RunPlan:
+    return RunPlan([arm_of(name) for name in arms], bundle, lambda: bundle, **rest)
 
 
 def write_benchmark(data: Path) -> None:
     half = data / "repoeval" / "dev"
     half.mkdir(parents=True)
     with tarfile.open(half / "sources.tar.xz", "w:xz") as tar:
-        for name, text in (("level/demo/app.py", SOURCE), ("level/demo/shapes.py", SHAPES)):
+        for name, text in (
+            ("level/demo/app.py", SOURCE),
+            ("level/demo/shapes.py", SHAPES),
+            ("level/other/thing.py", OTHER),
+        ):
             info = tarfile.TarInfo(name)
             info.size = len(text)
             tar.addfile(info, io.BytesIO(text.encode()))
@@ -121,7 +135,7 @@ def test_no_arm_can_see_the_target_or_what_follows(data: Path, tmp_path: Path) -
         return fuser_encode(texts)
 
     bundle.fuser.encode = encode  # type: ignore[union-attr, method-assign]
-    results = list(run_rows(rows, sources, bundle, ARMS))  # type: ignore[arg-type]
+    results = list(run_rows(rows, sources, plan_of(bundle, *ARMS)))
     assert len(results) == len(rows) * len(ARMS)
     assert any("area" in text for text in spy.seen)
     assert all(SECRET not in text for text in spy.seen)
@@ -133,18 +147,50 @@ def test_no_arm_can_see_the_target_or_what_follows(data: Path, tmp_path: Path) -
 def test_what_is_done_is_not_run_again(data: Path, tmp_path: Path) -> None:
     sources, rows = loaded(data, tmp_path)
     bundle = fake_bundle(FakeGenerator())
-    done = {(rows[0].task_id, "none")}
-    results = run_rows(rows, sources, bundle, ("none", "text"), done=lambda task, arm: (task, arm) in done)  # type: ignore[arg-type]
+    done = frozenset({(rows[0].task_id, "none")})
+    results = run_rows(rows, sources, plan_of(bundle, "none", "text", done=done))
     assert len([*results]) == 3
 
 
-def test_arms_are_settings() -> None:
-    settings = arm_settings("text+memory")
-    assert (settings.context.mode, settings.context.memory) == (ContextMode.TEXT, True)
-    assert not arm_settings("dense").context.memory
-    for unknown in ("auto", "text+lora", "nothing", "text+"):
-        with pytest.raises(UnknownArm, match="there is no arm"):
-            arm_settings(unknown)
+def test_random_reads_vectors_of_another_repository(data: Path, tmp_path: Path) -> None:
+    sources, rows = loaded(data, tmp_path, 1)
+    bundle = fake_bundle(FakeGenerator())
+    fused: list[str] = []
+    told: list[Any] = []
+    encode, project = bundle.fuser.encode, bundle.projector.project  # type: ignore[union-attr]
+    bundle.fuser.encode = lambda texts: fused.extend(texts) or encode(texts)  # type: ignore
+    bundle.projector.project = lambda vectors, *rest: told.append(vectors) or project(vectors, *rest)  # type: ignore
+    list(run_rows(rows, sources, plan_of(bundle, "dense", "random")))
+    strangers = encode([text for text in fused if "unrelated" in text])
+    of_dense, of_random = told
+    assert len(strangers) and len(of_random) == len(of_dense)
+    assert all(any((row == other).all() for other in strangers) for row in of_random)
+    assert not any(any((row == other).all() for other in strangers) for row in of_dense)
+
+
+def test_without_a_second_repository_there_are_no_strangers(data: Path, tmp_path: Path) -> None:
+    sources, rows = loaded(data, tmp_path, 1)
+    shutil.rmtree(sources / "level" / "other")
+    with pytest.raises(NoBenchmark, match="no second repository"):
+        list(run_rows(rows, sources, plan_of(fake_bundle(FakeGenerator()), "random")))
+
+
+def test_a_plain_arm_asks_the_plain_generator(data: Path, tmp_path: Path) -> None:
+    sources, rows = loaded(data, tmp_path, 1)
+    usual, plain = fake_bundle(FakeGenerator(["usual"])), fake_bundle(FakeGenerator(["plain"]))
+    arms = [arm_of("none"), arm_of("none+plain")]
+    results = run_rows(rows, sources, RunPlan(arms, usual, lambda: plain))  # type: ignore[arg-type,return-value]
+    assert [result.prediction for result in results] == ["usual", "plain"]
+
+
+def test_the_next_key_is_timed_where_it_is_asked_for(data: Path, tmp_path: Path) -> None:
+    sources, rows = loaded(data, tmp_path, 1)
+    cold, warm = FakeGenerator(), FakeGenerator()
+    (result,) = run_rows(rows, sources, plan_of(fake_bundle(cold), "none"))
+    assert result.warm_ms == 0.0 and len(cold.calls) == 1
+    (result,) = run_rows(rows, sources, plan_of(fake_bundle(warm), "none", warm=True))
+    assert result.warm_ms > 0.0 and len(warm.calls) == 2
+    assert result.n_chunks > 0 and not result.copied
 
 
 def test_missing_and_damaged_files_are_named(data: Path, tmp_path: Path) -> None:
@@ -176,13 +222,12 @@ def test_figures_and_differences(data: Path, tmp_path: Path) -> None:
         ArmResult(rows[0].task_id, "text", right, 20.0),
         ArmResult(rows[1].task_id, "text", right, 20.0),
     ]
-    report = report_of(BENCHMARKS["repoeval-line"], rows, results, ("none", "text"))
+    report = report_of(BENCHMARKS["repoeval-line"].scorer, rows, results, ("none", "text"))
     assert report["arms"]["none"]["em"] == 0.5
     assert report["arms"]["text"]["em"] == 1.0
     assert report["arms"]["none"]["n"] == 2
     assert report["arms"]["none"]["latency_ms"]["p50"] == 20.0
     assert report["differences"]["text - none"]["em"]["value"] == 0.5
-    assert table_of(report).row_count == 2
 
 
 def test_the_second_round_searches_by_the_first_answer(
@@ -198,34 +243,9 @@ def test_the_second_round_searches_by_the_first_answer(
     monkeypatch.setattr("hef_lsp.evaluation.runner.Retriever", Noting)
     sources, rows = loaded(data, tmp_path, 1)
     bundle = fake_bundle(FakeGenerator(["volume(box)"]))
-    (result,) = run_rows(rows, sources, bundle, ["iterative"])  # type: ignore[arg-type]
+    (result,) = run_rows(rows, sources, plan_of(bundle, "iterative"))
     assert result.prediction == "volume(box)" and result.arm == "iterative"
     first, second = texts
     assert second == first + "volume(box)"
-    list(run_rows(rows, sources, bundle, ["text"]))  # type: ignore[arg-type]
+    list(run_rows(rows, sources, plan_of(bundle, "text")))
     assert len(texts) == 3
-
-
-def test_a_page_shows_arms_differences_wins_and_losses(data: Path, tmp_path: Path) -> None:
-    _, rows = loaded(data, tmp_path, 3)
-    target = rows[0].target
-    said = {"none": (target, "wrong", "wrong"), "text": ("wrong", target, target)}
-    results = [
-        ArmResult(row.task_id, arm, answer, 10.0)
-        for arm, answers in said.items()
-        for row, answer in zip(rows, answers, strict=True)
-    ]
-    figures = report_of(BENCHMARKS["repoeval-line"], rows, results, ("none", "text"))
-    difference = figures["differences"]["text - none"]
-    assert (difference["wins"], difference["losses"]) == (2, 1)
-    setting = {
-        "benchmark": "repoeval-line",
-        "half": "dev",
-        "model": "tiny",
-        "commit": "abc",
-        "at": "now",
-        "seed": 0,
-    }
-    page = markdown_of(setting | {"suffix": False, "machine": {"device_name": "a machine"}} | figures)
-    assert "| none | 3 | 0.333 |" in page and "| text - none | 2, 1 | +0.333 |" in page
-    assert "tiny, commit abc, a machine, now; seed 0, suffix not shown." in page

@@ -1,0 +1,103 @@
+"""The arms of an evaluation: ways of telling the generator about the repository, by name.
+
+Owns the names, ``KIND[:BUDGET][+memory][+plain]``, and the settings each stands for. Running them is
+`hef_lsp.evaluation.runner`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from hef_lsp.settings import CompletionSettings, ContextMode, Settings
+
+NONE, TEXT, DENSE = "none", "text", "dense"
+ITERATIVE = "iterative"
+"""Text twice: the second search is guided by what the first round answered (RepoCoder)."""
+GRAPH = "graph"
+"""Text: the definitions that the file's imports reach, instead of a search."""
+RANDOM = "random"
+"""Dense, with the vectors of another repository in place of those found: what vectors say by their shape."""
+KINDS = {
+    NONE: ContextMode.NONE,
+    TEXT: ContextMode.TEXT,
+    ITERATIVE: ContextMode.TEXT,
+    GRAPH: ContextMode.TEXT,
+    DENSE: ContextMode.DENSE,
+    RANDOM: ContextMode.DENSE,
+}
+MEMORY, PLAIN, LORA = "memory", "plain", "lora"
+"""With exact memory; without the checkpoint's adapter; with it, as is usual, for who wants to say so."""
+LARGEST_BUDGET = 4096
+NO_DEADLINE_MS = 120_000
+LINE_TOKENS = 64
+BLOCK_TOKENS = 256
+_NAME = re.compile(r"(?P<kind>[a-z]+)(?::(?P<budget>\d{1,4}))?(?P<rest>(?:\+[a-z]+)*)")
+
+
+class UnknownArm(ValueError):
+    """An arm that this version cannot run."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way. `budget` is of pseudo-tokens (dense) or tokens of snippets (text); None is the setting's."""
+
+    name: str
+    kind: str
+    budget: int | None
+    memory: bool
+    plain: bool
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether vectors are read."""
+        return KINDS[self.kind] is ContextMode.DENSE
+
+    @property
+    def n_rounds(self) -> int:
+        """How often one answer is worked out."""
+        return 2 if self.kind == ITERATIVE else 1
+
+    def settings(self, is_multiline: bool = False, base: Settings | None = None) -> Settings:
+        """`base` in this arm's mode, for one answer with all the time it takes."""
+        base = base or Settings()
+        context = replace(base.context, mode=KINDS[self.kind], memory=self.memory)
+        if self.budget is not None:
+            told = replace(context, text_tokens=self.budget)
+            context = replace(context, pseudo_tokens=self.budget) if self.is_dense else told
+        return replace(base, context=context, completion=_patient(base.completion, is_multiline))
+
+
+def _patient(completion: CompletionSettings, is_multiline: bool) -> CompletionSettings:
+    return replace(
+        completion,
+        deadline_ms=NO_DEADLINE_MS,
+        max_tokens=LINE_TOKENS,
+        max_block_tokens=BLOCK_TOKENS,
+        multiline=is_multiline,
+    )
+
+
+def arms_of(names: str) -> list[Arm]:
+    """Of names with commas between. Raises UnknownArm."""
+    return [arm_of(name) for name in names.split(",") if name.strip()]
+
+
+def arm_of(name: str) -> Arm:
+    """Raises UnknownArm, with what is known."""
+    found = _NAME.fullmatch(name.strip())
+    extras = set(found["rest"].split("+")[1:]) if found else set()
+    if (
+        found is None
+        or found["kind"] not in KINDS
+        or not extras <= {MEMORY, PLAIN, LORA}
+        or extras >= {PLAIN, LORA}
+        or (found["budget"] and (found["kind"] == NONE or int(found["budget"]) > LARGEST_BUDGET))
+    ):
+        raise UnknownArm(
+            f"there is no arm {name!r}; known: {', '.join(KINDS)}, each with +{MEMORY}, +{PLAIN} or +{LORA}, "
+            f"and with a budget of up to {LARGEST_BUDGET} tokens as in dense:16 and text:256"
+        )
+    budget = int(found["budget"]) if found["budget"] else None
+    return Arm(name.strip(), found["kind"], budget, MEMORY in extras, PLAIN in extras)
