@@ -43,6 +43,14 @@ def named_errors() -> Iterator[None]:
         raise fail(str(error)) from error
 
 
+def shard_of(text: str) -> tuple[int, int]:
+    """Part i of n, from `i/n`; ends the command for anything else."""
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and int(number) < int(of)):
+        raise fail(f"--shard is {text!r}, expected i/n such as 0/2")
+    return int(number), int(of)
+
+
 def quiet_logging(level: int = logging.WARNING) -> None:
     """Log to stderr, from `level` on; called by commands only, never on import."""
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

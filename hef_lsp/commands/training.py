@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from hef_lsp.commands.console import err, fail, named_errors, out, say_fetching
+from hef_lsp.commands.console import err, fail, named_errors, out, say_fetching, shard_of
 from hef_lsp.commands.training_gate import gate
 from hef_lsp.commands.training_pack import pack, rows, run, unpack_results
 from hef_lsp.settings import ModelSettings
@@ -54,7 +54,7 @@ def data(
     from indexer.dataset import CursorPlan
     from model.training.records import write_repositories
 
-    number, of = _shard(shard)
+    number, of = shard_of(shard)
     if packages is not None:
         _fetch(_names(packages), archives)
     if not archives.is_dir():
@@ -89,13 +89,6 @@ def data(
 
 def _progress(line: str) -> None:
     err().print(line, markup=False, soft_wrap=True)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    number, _, of = text.partition("/")
-    if not (number.isdecimal() and of.isdecimal() and int(number) < int(of)):
-        raise fail(f"--shard is {text!r}, expected i/n such as 0/2")
-    return int(number), int(of)
 
 
 def _names(path: Path) -> list[str]:
