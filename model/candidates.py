@@ -39,7 +39,7 @@ _OF_MATCH = (
     "length_share",
 )
 _OF_RECORD = ("long_hits", "long_places", "very_long_hits", "very_long_places", "short_hits")
-_OF_PLACE = ("ends_line", "n_chars")
+_OF_PLACE = ("ends_line", "n_chars", "told", "seen")
 FEATURES = (
     *_OF_MODEL,
     *(f"{name}_{number}" for number in range(N_MATCHES) for name in _OF_MATCH),
@@ -47,7 +47,8 @@ FEATURES = (
     *_OF_PLACE,
 )
 """Log-probabilities in units of 5 nats (`log_prob`, `behind_best`, `entropy`), lengths of 16 tokens, binary
-logarithms of 10, `n_chars` (of what was decoded so far) of 100; the others are shares or yes and no."""
+logarithms of 10, `n_chars` (of what was decoded so far) of 100, `told` (the prompt's retrieved text) of 512
+tokens; `seen` says that the prompt has the token; the others are shares or yes and no."""
 LOG_PROB = FEATURES.index("log_prob")
 _ABSENT = (0.0,) * len(_OF_MATCH)
 
@@ -63,10 +64,13 @@ class Candidates:
 class CandidateReader:
     """The candidates of one generation, step by step; keeps the tokens so far."""
 
-    def __init__(self, memory: ExactMemory, texts: TokenTexts, context: Sequence[int]) -> None:
-        """`context` are the tokens before the first step."""
+    def __init__(
+        self, memory: ExactMemory, texts: TokenTexts, context: Sequence[int], n_told: int = 0
+    ) -> None:
+        """`context` are the tokens before the first step, `n_told` of them retrieved text."""
         self._memory, self._texts = memory, texts
         self._context = list(context[-CONTEXT:])
+        self._seen, self._told = set(context), n_told / 512
         self._n_chars = 0
 
     def candidates(self, log_probs: Tensor) -> Candidates:
@@ -78,7 +82,10 @@ class CandidateReader:
         of_model, of_record = _of_model(log_probs, chosen), _of_record(self._memory.record)
         ends, place = self._texts.ends_line[chosen].tolist(), self._n_chars / 100
         rows = [
-            (*of_model[row], *_of_matches(token, matches), *of_record, float(ends[row]), place)
+            (
+                *(*of_model[row], *_of_matches(token, matches), *of_record),
+                *(float(ends[row]), place, self._told, float(token in self._seen)),
+            )
             for row, token in enumerate(ids)
         ]
         return Candidates(chosen, torch.tensor(rows))

@@ -22,7 +22,7 @@ from torch import Tensor
 from model.candidates import FEATURES, LOG_PROB
 from model.errors import ModelCorrupt
 
-GATE_VERSION = 2
+GATE_VERSION = 3
 GATES_FOLDER = Path(__file__).parent / "gates"
 DEFAULT_GATE = "default"
 

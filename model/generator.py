@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
+from model.candidates import CandidateReader
 from model.decoding import (
     Decoded,
     DecodingSession,
@@ -209,7 +210,8 @@ class HfGenerator:
     def _interpolation(self, task: _Task) -> Interpolation | None:
         if self._gate is None or task.memory is None:
             return None
-        return Interpolation(task.memory, self._gate, self._texts, task.inputs.ids)
+        reader = CandidateReader(task.memory, self._texts, task.inputs.ids, task.n_told)
+        return Interpolation(reader, self._gate)
 
     def _task(self, prompt: Prompt, rule: StopRule) -> _Task:
         """The prompt cut at its left to fit and at its right to be spelt again."""
@@ -235,7 +237,7 @@ class HfGenerator:
         inputs = Inputs(self.tokenizer.prefix_ids, rows, ids)
         if not inputs.keys:
             inputs = Inputs((), None, (self._start_id(),))
-        return _Task(inputs, healed, n_new, room - len(ids), prompt.memory)
+        return _Task(inputs, healed, n_new, room - len(ids), prompt.memory, prompt.n_told)
 
     def _start_id(self) -> int:
         """What an empty prompt is taken for, as a model must read something: an end of the text before."""
@@ -264,6 +266,7 @@ class _Task:
     n_new: int
     n_decoded: int
     memory: ExactMemory | None = None
+    n_told: int = 0
 
     def is_spent(self, decoded: Decoded) -> bool:
         return decoded.n_said >= self.n_new or len(decoded.token_ids) >= self.n_decoded

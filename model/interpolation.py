@@ -7,14 +7,12 @@ others keep the model's proportions. What a candidate is worth is `model.gate`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from torch import Tensor
 
 from model.candidates import CandidateReader
-from model.exact_memory import ExactMemory, Match
+from model.exact_memory import Match
 from model.gate import Gate
-from model.token_texts import TokenTexts
 
 LEAST_SHARE = 0.5
 """Of the probability, for the candidates together: the gate was fitted to choose among them."""
@@ -24,9 +22,8 @@ MOST_SHARE = 1.0 - 1e-6
 class Interpolation:
     """Mixes each step's distribution. One generation each."""
 
-    def __init__(self, memory: ExactMemory, gate: Gate, texts: TokenTexts, context: Sequence[int]) -> None:
-        self._reader = CandidateReader(memory, texts, context)
-        self._gate = gate
+    def __init__(self, reader: CandidateReader, gate: Gate) -> None:
+        self._reader, self._gate = reader, gate
 
     def mixed(self, logits: Tensor) -> Tensor:
         """Logits ``[V]`` to log-probabilities ``[V]``, float32 on the CPU."""

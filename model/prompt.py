@@ -124,7 +124,7 @@ def build_prompt(
     snippet_ids, n_snippets = _snippets(plan, min(limits.text_tokens, room - n_prefix), tokenizer)
     left = [*snippet_ids, *path_ids, *prefix_ids]
     return BuiltPrompt(
-        prompt=Prompt(tuple(_in_order(left, suffix_ids, marks)), plan.pseudo_tokens),
+        prompt=Prompt(tuple(_in_order(left, suffix_ids, marks)), plan.pseudo_tokens, n_told=len(snippet_ids)),
         prefix_start=start,
         n_context_tokens=len(snippet_ids),
         n_snippets=n_snippets,

@@ -125,7 +125,8 @@ class Projector(Protocol):
 class Prompt:
     """What the generator reads: pseudo-tokens first, then text.
 
-    `token_ids` is laid out so that what does not change while typing comes first.
+    `token_ids` is laid out so that what does not change while typing comes first; `n_told` of them are
+    retrieved text.
     `pseudo_tokens` is ``[P, H]`` or None. `memory` is asked at each step what followed such words in the
     workspace.
     """
@@ -133,6 +134,7 @@ class Prompt:
     token_ids: tuple[int, ...]
     pseudo_tokens: FloatArray | None = None
     memory: ExactMemory | None = field(default=None, compare=False)
+    n_told: int = 0
 
 
 class StopMode(StrEnum):

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar, say_fetching
+from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar, say_fetching, shard_of
 from hef_lsp.settings import ModelSettings
 
 if TYPE_CHECKING:
+    from hef_lsp.training.kept_samples import KeptSamples
     from model.gate_fitting import Line
     from model.generator import HfGenerator
     from model.training.records import Repository
@@ -36,12 +37,19 @@ def gate(
     judges: Annotated[int, typer.Option(min=2, help="One repository in so many is only judged.")] = 4,
     limit: Annotated[int, typer.Option(min=2, help="At most so many repositories.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Of the cursors, the split and the fit.")] = 0,
+    samples: Annotated[
+        Path | None, typer.Option(help="Folder that keeps what was sampled; a later run goes on with it.")
+    ] = None,
+    shard: Annotated[
+        str, typer.Option(help="Only sample part i of n, as i/n, for several processes; needs --samples.")
+    ] = "",
     model: Annotated[str, typer.Option(help="Model name, folder, GGUF file or hub id.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 means all physical cores.")] = 0,
 ) -> None:
     """Fit the gate that weighs the generator's and the exact memory's candidates."""
     from hef_lsp.models_loading import load_models
     from hef_lsp.training.gate_samples import is_fit
+    from hef_lsp.training.kept_samples import KeptSamples
     from model.gate import Gate
     from model.gate_fitting import figures_of, fit_gate
     from model.generator import HfGenerator
@@ -51,8 +59,13 @@ def gate(
         generator = load_models(ModelSettings(name=model, threads=threads), say_fetching()).generator
     if not isinstance(generator, HfGenerator):
         raise fail(f"{model} is no language model of transformers; choose another with --model")
+    kept = KeptSamples(samples, generator.model_id, cursors, seed) if samples else None
     judged = set(random.Random(seed).sample(range(len(repositories)), len(repositories) // judges))
-    fitted, held = _sampled(repositories, judged, generator, cursors, seed)
+    sampled = _sampled(_share(repositories, shard, kept), generator, cursors, seed, kept)
+    if shard:
+        return
+    fitted = [line for number, lines in enumerate(sampled) if number not in judged for line in lines]
+    held = [line for number in sorted(judged) for line in sampled[number]]
     try:
         weights = fit_gate(fitted, seed=seed)
     except ValueError as error:
@@ -86,20 +99,45 @@ def _read(paths: Sequence[Path]) -> list[Repository]:
         ) from error
 
 
+def _share(repositories: list[Repository], shard: str, kept: KeptSamples | None) -> list[Repository]:
+    """Those of part i of n."""
+    if not shard:
+        return repositories
+    if kept is None:
+        raise fail("--shard samples and keeps a part; give --samples the folder to keep it in")
+    number, of = shard_of(shard)
+    return repositories[number::of]
+
+
 def _sampled(
-    repositories: Sequence[Repository], judged: set[int], generator: HfGenerator, cursors: int, seed: int
-) -> tuple[list[Line], list[Line]]:
-    """Lines of the repositories to fit to, and of those that judge."""
+    repositories: Sequence[Repository],
+    generator: HfGenerator,
+    cursors: int,
+    seed: int,
+    kept: KeptSamples | None,
+) -> list[list[Line]]:
+    """The lines of each repository; those kept are not made again."""
     from hef_lsp.training.gate_samples import gate_lines
 
-    chooser = random.Random(seed)
-    fitted, held = list["Line"](), list["Line"]()
+    sampled = []
     with progress_bar() as progress:
         bar = progress.add_task("repositories", total=len(repositories))
         for number, repository in enumerate(repositories):
-            lines = gate_lines(repository, generator, cursors, chooser)
-            (held if number in judged else fitted).extend(lines)
+            lines = kept.read(repository.name) if kept else None
+            if lines is None:
+                chooser = random.Random(f"{seed} {repository.name}")
+                lines = list(gate_lines(repository, generator, cursors, chooser))
+                _keep(kept, repository.name, lines)
+            sampled.append(lines)
             progress.advance(bar)
             if not err().is_terminal:
                 err().print(f"{number + 1} of {len(repositories)}: {repository.name}", markup=False)
-    return fitted, held
+    return sampled
+
+
+def _keep(kept: KeptSamples | None, name: str, lines: Sequence[Line]) -> None:
+    try:
+        if kept is not None:
+            kept.write(name, lines)
+    except OSError as error:
+        raise fail(f"--samples cannot be written: {error}; choose another folder") from error
