@@ -133,7 +133,7 @@ def _loss(weights: GateWeights, data: _Padded, chosen: Tensor) -> Tensor:
     scores = (weights.scores(data.features[chosen]) + padding).log_softmax(-1)
     known = right.any(-1)
     nats = -scores.masked_fill(~right, PADDING_SCORE).logsumexp(-1) * known
-    line = data.line[chosen].unique(return_inverse=True)[1]
+    line = torch.unique(data.line[chosen], return_inverse=True)[1]
     zeros = torch.zeros(int(line.max()) + 1)
     possible = zeros.index_add(0, line, (~known).float()) == 0
     whole = (-zeros.index_add(0, line, nats)).exp()[possible]

@@ -19,8 +19,8 @@ from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar,
 from hef_lsp.settings import ModelSettings
 
 if TYPE_CHECKING:
-    from hef_lsp.training.kept_samples import KeptSamples
     from model.gate_fitting import Line
+    from model.gate_samples_file import KeptSamples
     from model.generator import HfGenerator
     from model.training.records import Repository
 
@@ -49,9 +49,9 @@ def gate(
     """Fit the gate that weighs the generator's and the exact memory's candidates."""
     from hef_lsp.models_loading import load_models
     from hef_lsp.training.gate_samples import is_fit
-    from hef_lsp.training.kept_samples import KeptSamples
     from model.gate import Gate
     from model.gate_fitting import figures_of, fit_gate
+    from model.gate_samples_file import KeptSamples
     from model.generator import HfGenerator
 
     repositories = [repository for repository in _read(records) if is_fit(repository)][:limit]

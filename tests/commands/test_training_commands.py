@@ -57,3 +57,8 @@ def test_records_that_are_none_are_told(tmp_path: Path) -> None:
         "train", "gate", "--records", str(tmp_path / "records.xz"), "--out", str(tmp_path / "gate.json")
     )
     assert "make them anew with `hef-lsp train data`" in message
+
+
+def test_a_part_of_the_samples_needs_a_folder_to_keep_it_in(tmp_path: Path) -> None:
+    arguments = ("--records", str(tmp_path / "records.xz"), "--out", str(tmp_path / "gate.json"))
+    assert "--samples" in said("train", "gate", *arguments, "--shard", "0/2")

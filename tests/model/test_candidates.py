@@ -84,6 +84,15 @@ def test_chosen_tokens_become_context_and_are_counted() -> None:
     assert memory.asked == [list(range(24, 40)), [*range(25, 40), 7]]
 
 
+def test_what_the_prompt_holds() -> None:
+    reader = CandidateReader(Memory(), TEXTS, [1, 2], n_told=128)
+    found = reader.candidates(LOG_PROBS)
+    rows = dict(zip(found.ids.tolist(), found.features.tolist(), strict=True))
+    told, seen = FEATURES.index("told"), FEATURES.index("seen")
+    assert [rows[token][seen] for token in (1, 2, 0, 3)] == [1.0, 1.0, 0.0, 0.0]
+    assert {row[told] for row in rows.values()} == {0.25}
+
+
 def test_a_small_vocabulary_has_fewer_candidates() -> None:
     texts = TokenTexts(torch.tensor([False, False]), [1, 1])
     found = CandidateReader(Memory(), texts, []).candidates(torch.tensor([0.3, 0.7]).log())

@@ -46,6 +46,17 @@ def test_the_same_lines_and_seed_give_the_same_gate() -> None:
     assert not torch.equal(one.hidden, third.hidden)
 
 
+def test_whole_lines_count_beside_steps() -> None:
+    """Two steps of one line, and a line that no gate can get right; against the plain formula."""
+    lines = [[step(0), step(1)], [step(0), step(3)]]
+    data = gate_fitting._Padded.of(lines)
+    loss = gate_fitting._loss(NEVER.weights, data, torch.arange(4))
+    scores = torch.linspace(-0.1, -1.0, 3) * 5 * float(NEVER.weights.trust) / 5
+    nats = -scores.log_softmax(0)
+    mean = (nats[0] + nats[1] + nats[0]) / 3
+    assert float(loss) == pytest.approx(float(0.5 * mean - 1.5 * (-(nats[0] + nats[1])).exp()))
+
+
 def test_figures_count_steps_and_whole_lines() -> None:
     lines = [[step(0), step(0)], [step(0), step(1)], [step(1, n=2), step(2)], [step(0, n=1)]]
     figures = figures_of(NEVER.weights, lines)

@@ -10,6 +10,7 @@ import torch
 from gate_rig import ALWAYS, EITHER, NEVER
 from tiny_models import load_tiny_model
 
+from model.candidates import CandidateReader
 from model.exact_memory import Candidate, Match, TrackRecord
 from model.gate import Gate
 from model.generator import HfGenerator
@@ -42,7 +43,7 @@ class Says:
 
 
 def mixed(memory: Says, gate: Gate, logits: torch.Tensor = LOGITS) -> torch.Tensor:
-    return Interpolation(memory, gate, TEXTS, [9]).mixed(logits)
+    return Interpolation(CandidateReader(memory, TEXTS, [9]), gate).mixed(logits)
 
 
 @pytest.mark.parametrize("gate", [ALWAYS, NEVER, EITHER])
@@ -57,7 +58,7 @@ def test_it_adds_up_to_one_and_leaves_the_rest_its_proportions(gate: Gate, scale
 
 
 def test_candidates_share_as_the_gate_scores_them() -> None:
-    interpolation = Interpolation(Says((2, 3), (30, 1)), EITHER, TEXTS, [9])
+    interpolation = Interpolation(CandidateReader(Says((2, 3), (30, 1)), TEXTS, [9]), EITHER)
     candidates = interpolation._reader.candidates(LOGITS.log_softmax(0))
     probs = interpolation.mixed(LOGITS).exp()[candidates.ids]
     expected = EITHER.weights.scores(candidates.features).softmax(0)

@@ -20,7 +20,7 @@ from model.gate_fitting import GateSample, Line
 
 @dataclass(frozen=True)
 class KeptSamples:
-    """A `folder` of samples made of at most `cursors` places a repository, drawn by `seed`, for a generator."""
+    """A `folder` of a generator's samples, of at most `cursors` places a repository, drawn by `seed`."""
 
     folder: Path
     model_id: str
@@ -33,11 +33,8 @@ class KeptSamples:
             with np.load(self._path(repository), allow_pickle=False) as arrays:
                 features = torch.from_numpy(arrays["features"].astype(np.float32))
                 right = torch.from_numpy(arrays["right"])
-                steps = zip(
-                    features.split(arrays["n_candidates"].tolist()),
-                    right.split(arrays["n_candidates"].tolist()),
-                    strict=True,
-                )
+                sizes = arrays["n_candidates"].tolist()
+                steps = zip(torch.split(features, sizes), torch.split(right, sizes), strict=True)
                 samples = [GateSample(*step) for step in steps]
                 ends = np.cumsum(arrays["n_steps"]).tolist()
         except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile):
