@@ -54,6 +54,9 @@ def gate(
     from model.gate_samples_file import KeptSamples
     from model.generator import HfGenerator
 
+    if shard and samples is None:
+        raise fail("--shard samples and keeps a part; give --samples the folder to keep it in")
+    number, of = shard_of(shard) if shard else (0, 1)
     repositories = [repository for repository in _read(records) if is_fit(repository)][:limit]
     with named_errors():
         generator = load_models(ModelSettings(name=model, threads=threads), say_fetching()).generator
@@ -61,7 +64,7 @@ def gate(
         raise fail(f"{model} is no language model of transformers; choose another with --model")
     kept = KeptSamples(samples, generator.model_id, cursors, seed) if samples else None
     judged = set(random.Random(seed).sample(range(len(repositories)), len(repositories) // judges))
-    sampled = _sampled(_share(repositories, shard, kept), generator, cursors, seed, kept)
+    sampled = _sampled(repositories[number::of], generator, cursors, seed, kept)
     if shard:
         return
     fitted = [line for number, lines in enumerate(sampled) if number not in judged for line in lines]
@@ -97,16 +100,6 @@ def _read(paths: Sequence[Path]) -> list[Repository]:
         raise fail(
             f"the records cannot be read ({error}); make them anew with `hef-lsp train data`"
         ) from error
-
-
-def _share(repositories: list[Repository], shard: str, kept: KeptSamples | None) -> list[Repository]:
-    """Those of part i of n."""
-    if not shard:
-        return repositories
-    if kept is None:
-        raise fail("--shard samples and keeps a part; give --samples the folder to keep it in")
-    number, of = shard_of(shard)
-    return repositories[number::of]
 
 
 def _sampled(

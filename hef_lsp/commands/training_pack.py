@@ -1,7 +1,6 @@
-"""`hef-lsp train rows|pack|unpack-results|run`: a run, here or prepared for another machine and brought home.
+"""`hef-lsp train rows|pack|unpack-results`: a run prepared for another machine and brought home.
 
-Owns presentation. The work is `hef_lsp.training.assessment_rows`, `packing`,
-`homecoming` and `local_run`.
+Owns presentation. The work is `hef_lsp.training.assessment_rows`, `packing` and `homecoming`.
 """
 
 from __future__ import annotations
@@ -100,51 +99,5 @@ def unpack_results(
         try:
             told = bring_home(results, output, local.model_id, provenance)
         except (NoResults, OSError) as error:
-            raise fail(str(error)) from error
-    out().print_json(json.dumps(told))
-
-
-def run(
-    records: Annotated[list[Path], typer.Option(help="Files of `hef-lsp train data`; again for more.")],
-    output: Annotated[Path, typer.Option("--out", help="Folder for the checkpoint.")],
-    rows: Annotated[
-        Path | None, typer.Option(help="File of `train rows`; else a repository is kept apart.")
-    ] = None,
-    n_rows: Annotated[int, typer.Option(min=2, help="At most so many rows to judge by.")] = 24,
-    minutes: Annotated[float, typer.Option(min=0.01, help="Of training.")] = 10.0,
-    small: Annotated[
-        bool, typer.Option(help="Sizes for a CPU; --no-small for those that are shipped.")
-    ] = True,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
-    model: Model = "auto",
-) -> None:
-    """Train on this machine, judge what was learned, and write a checkpoint; a second call goes on."""
-    from hef_lsp.training.homecoming import NoResults
-    from hef_lsp.training.local_run import SMALL, RunFailed, RunPlan, run_here
-    from model.hub import ModelHub, default_cache_dir
-    from model.loading import load_language_model
-
-    work = output.with_name(output.name + ".work")
-    with named_errors():
-        hub = ModelHub(default_cache_dir(), offline=False, on_progress=say_fetching())
-        local = hub.resolve(model, allow_download=True)
-        if not local.path.is_file():
-            raise fail(f"{local.model_id} is no GGUF file, which is what a run reads; choose another --model")
-        tokenizer = load_language_model(local, "cpu").tokenizer.to_json()
-        plan = RunPlan(
-            gguf=local.path,
-            tokenizer_json=tokenizer,
-            generator_id=local.model_id,
-            records=records,
-            rows=rows,
-            n_rows=n_rows,
-            minutes=minutes,
-            seed=seed,
-            flags=SMALL if small else (),
-            work=work,
-        )
-        try:
-            told = run_here(plan, output, {"records": [path.name for path in records], "seed": seed})
-        except (RunFailed, NoResults, OSError, ValueError) as error:
             raise fail(str(error)) from error
     out().print_json(json.dumps(told))

@@ -42,6 +42,8 @@ def bring_home(
     counts: dict[str, Any] = {name: report[name] for name in COUNTED if name in report}
     told: dict[str, Any] = {**provenance, **counts}
     evaluation: dict[str, Any] = {name: report[name] for name in EVALUATED if name in report}
+    if "em" in evaluation:
+        evaluation["best_context"] = best_context(evaluation["em"])
     tensors = read_pieces(results)
     checkpoint = checkpoint_of(tensors, config, generator_id, SMOLLM_FIM, told, evaluation or None)
     save_checkpoint(output, checkpoint)
@@ -52,6 +54,15 @@ def bring_home(
         "provenance": told,
         "evaluation": evaluation,
     }
+
+
+def best_context(matches: Mapping[str, Mapping[str, float]]) -> str:
+    """``dense`` where vectors are right at least as often as text, and more often than another repository's
+    and than none, on the mean of the benchmarks; else ``text``. `matches`: arm to benchmark to share."""
+    means = {arm: sum(of.values()) / len(of) for arm, of in matches.items() if of}
+    dense = means.get("dense", 0.0)
+    rivals = max(means.get("random", 1.0), means.get("none", 1.0))
+    return "dense" if dense >= means.get("text", 1.0) and dense > rivals else "text"
 
 
 def _check_one_run(results: Path, report: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A training run on this machine: records in, a checkpoint and its report out.
+"""A training run on this machine: records in, a checkpoint and its report out; or its ablations.
 
 Owns the folder that `model.training.remote` reads, the split into repositories to train on and to judge
 by, and the process. On a CPU it is a rehearsal: sizes and minutes decide what comes of it (docs/training.md).
@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ SMALL = (
 """Sizes that a CPU gets through: some two steps a second are not to be had with the full ones."""
 JUDGES = 4
 """One repository in so many is not trained on, where no rows are given."""
+Hear = Callable[[str], None]
 
 
 class RunFailed(Exception):
@@ -35,9 +36,9 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True)
 class RunPlan:
-    """`gguf` and `tokenizer_json` are the generator's; `work` keeps the state of a run that was stopped."""
+    """`weights` are the generator's, a GGUF file or a folder; `work` keeps the state of a stopped run."""
 
-    gguf: Path
+    weights: Path
     tokenizer_json: str
     generator_id: str
     records: Sequence[Path]
@@ -49,29 +50,63 @@ class RunPlan:
     work: Path
 
 
-def run_here(plan: RunPlan, output: Path, provenance: dict[str, Any]) -> dict[str, Any]:
+def run_here(plan: RunPlan, output: Path, provenance: dict[str, Any], hear: Hear) -> dict[str, Any]:
     """Trains, assesses and writes the checkpoint to `output`; gives what it says of itself.
 
     Raises RunFailed, `homecoming.NoResults` or `model.errors.ModelCorrupt`.
     """
-    folder, results = plan.work / "generator", plan.work / "results"
-    for made in (folder, results):
-        made.mkdir(parents=True, exist_ok=True)
-    shutil.copy(plan.gguf, folder / "model.gguf")
+    results = plan.work / "results"
+    results.mkdir(parents=True, exist_ok=True)
+    places = ["--state", str(plan.work / "state"), "--out", str(results)]
+    _run(plan, ["model.training.remote", *arguments_of(plan), *places, "--final"], hear)
+    return bring_home(results, output, plan.generator_id, provenance)
+
+
+def ablate_here(plan: RunPlan, vary: Sequence[str], output: Path, hear: Hear) -> str:
+    """Runs the base and each variant, and leaves the table in the folder `output`. Raises RunFailed."""
+    plan.work.mkdir(parents=True, exist_ok=True)
+    places = ["--work", str(plan.work), "--out", str(output), "--vary", *vary]
+    _run(plan, ["model.training.ablation", *places, "--", *arguments_of(plan)], hear)
+    return (output / "ablation.md").read_text(encoding="utf-8")
+
+
+def arguments_of(plan: RunPlan) -> list[str]:
+    """Those of `model.training.remote` but for where state and results go; makes what they name."""
+    folder = plan.work / "generator"
+    folder.mkdir(parents=True, exist_ok=True)
+    if plan.weights.is_file():
+        shutil.copy(plan.weights, folder / "model.gguf")
+        named = ["--gguf", "model.gguf"]
+    else:
+        for path in (plan.weights / "config.json", *plan.weights.glob("*.safetensors*")):
+            shutil.copy(path, folder / path.name)
+        named = []
     (folder / "tokenizer.json").write_text(plan.tokenizer_json, encoding="utf-8")
     records, rows = _split(plan)
-    command = [sys.executable, "-m", "model.training.remote", "--model", str(folder), "--gguf", "model.gguf"]
-    command += ["--records", str(records), "--assess", str(rows), "--assess-rows", str(plan.n_rows)]
-    command += ["--state", str(plan.work / "state"), "--out", str(results), "--minutes", str(plan.minutes)]
-    command += ["--seed", str(plan.seed), "--final", *plan.flags]
+    arguments = ["--model", str(folder), *named, "--records", str(records)]
+    arguments += ["--assess", str(rows), "--assess-rows", str(plan.n_rows)]
+    return [*arguments, "--minutes", str(plan.minutes), "--seed", str(plan.seed), *plan.flags]
+
+
+def _run(plan: RunPlan, module: Sequence[str], hear: Hear) -> None:
+    """Hands each line that the process says to `hear`."""
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False)
-    if ended.returncode:
+    environment = {**os.environ, "PYTHONPATH": path}
+    command = [sys.executable, "-m", *module]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as process:
+        try:
+            for line in process.stdout or ():
+                hear(line.rstrip("\n"))
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode:
         raise RunFailed(
-            f"the run ended with {ended.returncode}; what it said stands above. The same command goes on "
+            f"the run ended with {process.returncode}; what it said stands above. The same command goes on "
             f"from its last state in {plan.work}"
         )
-    return bring_home(results, output, plan.generator_id, provenance)
 
 
 def _split(plan: RunPlan) -> tuple[Path, Path]:

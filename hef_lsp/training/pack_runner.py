@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--pieces", type=Path, required=True, help="folder with pieces and the manifest")
     parser.add_argument("--work", type=Path, required=True, help="folder that lasts between calls")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--vary", nargs="+", default=[], help="ablation: NAME=VALUE,VALUE, one at a time")
     parser.add_argument("training", nargs="*", help="arguments of the training, after --")
     options = parser.parse_args()
     # The training runs in another folder.
@@ -46,12 +47,17 @@ def main() -> int:
     restoring = [sys.executable, "-m", "model.training.compact_weights", str(unpacked / manifest["restore"])]
     if failed := subprocess.run(restoring, env=environment, cwd=unpacked, check=False).returncode:
         return failed
-    command = [sys.executable, "-m", "model.training.remote"]
+    arguments = []
     for name, value in manifest["arguments"].items():
         values = value if isinstance(value, list) else [value]
-        command += [name, *(str(unpacked / item) for item in values)]
-    command += manifest["flags"]
-    command += ["--state", str(options.work / "state"), "--out", str(options.out), *options.training]
+        arguments += [name, *(str(unpacked / item) for item in values)]
+    arguments += manifest["flags"]
+    work, out = str(options.work), str(options.out)
+    if options.vary:
+        module = ["model.training.ablation", "--work", work, "--out", out, "--vary", *options.vary, "--"]
+    else:
+        module = ["model.training.remote", "--state", str(options.work / "state"), "--out", out]
+    command = [sys.executable, "-m", *module, *arguments, *options.training]
     return subprocess.run(command, env=environment, cwd=unpacked, check=False).returncode
 
 

@@ -26,6 +26,7 @@ from model.training.lean import MAPS, LowRankLayers
 from model.training.network import Network
 
 ARMS = ("none", "text", "dense", "random")
+"""``dense:8`` and so on are the same with so many pseudo-tokens at most."""
 NEW_TOKENS = 48
 ROWS = 256
 
@@ -74,7 +75,13 @@ class Assessment:
     ):
         self.rows, self._tokenizer, self._plan, self._sizes = rows, tokenizer, plan, sizes
         self._vocabulary = Vocabulary(tokenizer)
-        self._prepared = {arm: [self._prepare(row, arm) for row in rows] for arm in ARMS}
+        self._known: dict[str, list[Prepared]] = {}
+
+    def _prepared(self, arm: str) -> list[Prepared]:
+        kind = arm.partition(":")[0]
+        if kind not in self._known:
+            self._known[kind] = [self._prepare(row, kind) for row in self.rows]
+        return self._known[kind]
 
     def _prepare(self, row: AssessmentRow, arm: str) -> Prepared:
         plan = self._plan
@@ -99,7 +106,7 @@ class Assessment:
         sizes = Sizes(ROWS, text, self._sizes.target, n_nodes, self._sizes.chunk, self._sizes.n_memory)
         for start in range(0, len(self.rows), ROWS):
             place = slice(start, start + ROWS)
-            examples = [prepared.example for prepared in self._prepared[arm][place]]
+            examples = [prepared.example for prepared in self._prepared(arm)[place]]
             yield place, make_batch(arm, examples, sizes).to(device)
 
     @torch.no_grad()
@@ -108,9 +115,9 @@ class Assessment:
         sums: dict[str, list[float]] = {}
         for arm in arms:
             for place, batch in self._batches(arm, _device(network)):
-                losses = network.losses(batch, *_pseudo(network, batch)).sum(1).tolist()
+                losses = network.losses(batch, *_pseudo(network, batch, arm)).sum(1).tolist()
                 for row, prepared, loss in zip(
-                    self.rows[place], self._prepared[arm][place], losses, strict=True
+                    self.rows[place], self._prepared(arm)[place], losses, strict=True
                 ):
                     sums.setdefault(f"nll_{row.benchmark}_{arm}", []).append(
                         loss / len(prepared.example.target)
@@ -123,9 +130,9 @@ class Assessment:
         answers: list[str] = []
         embed = cast(Any, model).get_input_embeddings()
         for place, batch in self._batches(arm, _device(network)):
-            pseudo, counts = _pseudo(network, batch)
+            pseudo, counts = _pseudo(network, batch, arm)
             inputs, mask = _left_padded(embed, batch, pseudo, counts)
-            prepared = self._prepared[arm][place]
+            prepared = self._prepared(arm)[place]
             tokens = self._decode(model, inputs, mask, [one.healed for one in prepared])
             for one, ids in zip(prepared, tokens, strict=True):
                 text = self._tokenizer.decode(ids)[len(one.healed) :]
@@ -206,10 +213,11 @@ def _device(network: Network) -> torch.device:
     return next(network.parameters()).device
 
 
-def _pseudo(network: Network, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
+def _pseudo(network: Network, batch: Batch, arm: str) -> tuple[Tensor | None, Tensor | None]:
     if not batch.has_nodes:
         return None, None
-    return network.pseudo_tokens(network.vectors(batch), batch)
+    budget = arm.partition(":")[2]
+    return network.pseudo_tokens(network.vectors(batch), batch, int(budget) if budget else None)
 
 
 def _left_padded(

@@ -10,13 +10,14 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from model.healing import Vocabulary
 from model.prompt import PromptLimits, PromptPlan, Snippet, build_prompt
 from model.protocols import FimTemplate
 from model.tokenization import HfTokenizer
 from model.training.batches import Example
+from model.training.drawing import Drawing, Filter
 from model.training.records import ChunkPlace, Record, Repository
 
 CHUNK, GROUP, FILE = 0, 1, 2
@@ -30,6 +31,8 @@ class ExamplePlan:
 
     `later_weight` is that of target tokens after the first line, `identifier_weight` that of names,
     `copy_weight` of names that the context has and the window has not, `first_weight` of the first token.
+    `foreign` is the share of contexts of another repository, `chosen` the filter by utility; with `teaches`
+    an example has the prompt with the context as text, too.
     """
 
     prefix_tokens: int = 384
@@ -44,6 +47,8 @@ class ExamplePlan:
     identifier_weight: float = 1.5
     copy_weight: float = 3.0
     first_weight: float = 1.5
+    chosen: Filter = field(default_factory=Filter)
+    teaches: bool = False
     comment: str = "#"
 
 
@@ -58,8 +63,7 @@ class ExampleMaker:
         plan: ExamplePlan,
         source: random.Random,
     ) -> None:
-        self._repositories = [repository for repository in repositories if repository.records]
-        self._weights = [len(repository.records) for repository in self._repositories]
+        self._drawing = Drawing(repositories, plan.chosen) if repositories else None
         self._tokenizer, self._fim, self._plan, self._source = tokenizer, fim, plan, source
         self._vocabulary = Vocabulary(tokenizer)
         self._window = 8192
@@ -74,8 +78,12 @@ class ExampleMaker:
         }
 
     def _draw(self) -> tuple[Repository, Record]:
-        repository = self._source.choices(self._repositories, self._weights)[0]
-        return repository, self._source.choice(repository.records)
+        assert self._drawing is not None, "made without records"
+        return self._drawing.any(self._source)
+
+    def _draw_useful(self) -> tuple[Repository, Record]:
+        assert self._drawing is not None, "made without records"
+        return self._drawing.useful(self._source)
 
     def reconstruct(self) -> Example:
         """Vectors of one chunk; the target is the chunk itself."""
@@ -102,18 +110,15 @@ class ExampleMaker:
 
     def task(self, as_text: bool, with_parent: bool = False) -> Example:
         """A cursor with what was retrieved for it, as vectors or as text, or with nothing."""
-        repository, record = self._draw()
+        repository, record = self._draw_useful()
         file = repository.files[record.file]
         hits = self._hits(record)
         shown = repository
         if hits and self._source.random() < self._plan.foreign:
             shown, other = self._draw()
             hits = self._hits(other)
-        texts = [shown.files[f].chunk(place) for f, place in hits]
-        snippets = tuple(
-            Snippet(shown.files[f].path, text, self._plan.comment)
-            for (f, _), text in zip(hits, texts, strict=True)
-        )
+        snippets = self._snippets(shown, hits)
+        texts = [snippet.text for snippet in snippets]
         reads_suffix = record.sees_suffix and self._source.random() < self._plan.fill_in
         prefix, after = file.text[: record.offset], file.text[record.offset :]
         rest, target_text = self._hole(after) if reads_suffix else ("", after)
@@ -125,7 +130,27 @@ class ExampleMaker:
             return Example(prompt, target, weights)
         chunks = tuple(self._chunk(shown, hit) for hit in hits)
         example = Example(prompt, target, weights, chunks, (CHUNK,) * len(chunks))
+        if self._plan.teaches:
+            told, _ = self._prompt(prefix, rest, file.path, snippets, reads_suffix)
+            example = replace(example, told=told)
         return self._with_parent(example, shown, hits) if with_parent and hits else example
+
+    def pair(self, repository: Repository, record: Record) -> tuple[Example, Example]:
+        """The first line at a cursor without context, and with all that was retrieved, as text."""
+        file = repository.files[record.file]
+        snippets = self._snippets(repository, record.hits[: self._plan.n_hits])
+        prefix, after = file.text[: record.offset], file.text[record.offset :]
+        line = after[: after.find("\n") + 1] or after
+        prompts = [self._prompt(prefix, "", file.path, shown, False) for shown in ((), snippets)]
+        healed = prompts[0][1]
+        target = tuple(self._tokenizer.encode(healed + line))[: self._plan.target_tokens]
+        weights = self._token_weights(target, len(healed), prefix, [snippet.text for snippet in snippets])
+        without, told = (Example(prompt, target, weights) for prompt, _ in prompts)
+        return without, told
+
+    def _snippets(self, shown: Repository, hits: Sequence[ChunkPlace]) -> tuple[Snippet, ...]:
+        files = shown.files
+        return tuple(Snippet(files[f].path, files[f].chunk(place), self._plan.comment) for f, place in hits)
 
     def _hits(self, record: Record) -> tuple[ChunkPlace, ...]:
         """The best few; now and then none, now and then fewer."""
@@ -201,16 +226,8 @@ class ExampleMaker:
         children = tuple(self._chunk(shown, (file, i)) for i in range(start, min(start + 6, n_chunks)))
         level = FILE if n_chunks <= 6 else GROUP
         if self._source.random() < 0.5:
-            return Example(
-                example.prompt,
-                example.target,
-                example.weights,
-                (example.chunks[slot],),
-                (level,),
-                children,
-                0,
+            return replace(
+                example, chunks=(example.chunks[slot],), levels=(level,), children=children, parent_slot=0
             )
         levels = tuple(level if i == slot else CHUNK for i in range(len(hits)))
-        return Example(
-            example.prompt, example.target, example.weights, example.chunks, levels, children, slot
-        )
+        return replace(example, levels=levels, children=children, parent_slot=slot)

@@ -158,9 +158,14 @@ class Network(nn.Module):
         is_parent = torch.arange(n_nodes, device=nodes.device) == batch.parent_slots[:, None]
         return torch.where(is_parent[..., None, None], parents[:, None], nodes)
 
-    def pseudo_tokens(self, vectors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """``[B, P, H]``, what is present at the end, and how many there are in each row ``[B]``."""
-        budget = vectors.shape[1] * vectors.shape[2]
+    def pseudo_tokens(
+        self, vectors: Tensor, batch: Batch, budget: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """``[B, P, H]``, what is present at the end, and how many there are in each row ``[B]``.
+
+        P is at most `budget`; without one all nodes' vectors are told.
+        """
+        budget = vectors.shape[1] * vectors.shape[2] if budget is None else budget
         made = self.projector(vectors, batch.levels, batch.present, budget)
         return made.tokens, made.mask.sum(1)
 
@@ -183,10 +188,23 @@ class Network(nn.Module):
         wanted = wanted.clamp(max=text.shape[1] - 1)
         return states.gather(1, wanted[..., None].expand(-1, -1, states.shape[-1]))
 
+    def target_logits(self, batch: Batch, pseudo: Tensor | None, n_pseudo: Tensor | None) -> Tensor:
+        """``[W, V]`` at the W places whose targets weigh something, row by row."""
+        states = self.target_states(batch, pseudo, n_pseudo)
+        return self._model.logits(states[batch.weights > 0]).float()
+
     def losses(self, batch: Batch, pseudo: Tensor | None, n_pseudo: Tensor | None) -> Tensor:
         """Cross-entropy of each target ``[B, L]``, 0 where there is none."""
-        states = self.target_states(batch, pseudo, n_pseudo)
         wanted = batch.weights > 0
-        logits = self._model.logits(states[wanted]).float()
+        logits = self.target_logits(batch, pseudo, n_pseudo)
         flat = torch.nn.functional.cross_entropy(logits, batch.targets[wanted], reduction="none")
         return torch.zeros_like(batch.weights).masked_scatter(wanted, flat)
+
+    def pooled(self, batch: Batch) -> Tensor:
+        """What the chunks say by themselves: ``[B, K, M, H]``, pooled token embeddings without gradients."""
+        n_rows, n_nodes, length = batch.chunks.shape
+        ids, lengths = batch.chunks.flatten(0, 1), batch.chunk_lengths.flatten()
+        mask = torch.arange(length, device=ids.device) < lengths[:, None]
+        with torch.no_grad():
+            found: Tensor = self.fuser.pool(ids, mask, self._model.embedding[ids])
+        return found.view(n_rows, n_nodes, *found.shape[1:]).float()

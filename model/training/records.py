@@ -14,7 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE = (1, FORMAT_VERSION)
+"""Version 1 knew no utility."""
 
 ChunkPlace = tuple[int, int]
 """A file's number in its repository, and the chunk's place in that file."""
@@ -26,6 +28,7 @@ class Record:
 
     `sees_suffix`: the text after the cursor was known to the search and may be shown.
     `copies`: the line to come names something that the hits name and the window before does not.
+    `utility`: by how many nats a weighted token the hits make the target likelier; None where not scored.
     """
 
     file: int
@@ -33,6 +36,7 @@ class Record:
     sees_suffix: bool
     copies: bool
     hits: tuple[ChunkPlace, ...]
+    utility: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,8 @@ def read_repositories(path: Path) -> Iterator[Repository]:
     """Raises ValueError for a file of another format, lzma.LZMAError or EOFError for a damaged one."""
     with lzma.open(path, "rt", encoding="utf-8") as file:
         version = json.loads(file.readline()).get("format_version")
-        if version != FORMAT_VERSION:
-            raise ValueError(f"{path} has the record format {version!r}, this version reads {FORMAT_VERSION}")
+        if version not in READABLE:
+            raise ValueError(f"{path} has the record format {version!r}, this version reads {READABLE}")
         for line in file:
             yield _repository(json.loads(line))
 
@@ -95,6 +99,7 @@ def _repository(data: dict[str, Any]) -> Repository:  # Any: JSON, the wire
                 record["sees_suffix"],
                 record["copies"],
                 tuple((file, place) for file, place in record["hits"]),
+                record.get("utility"),
             )
             for record in data["records"]
         ),

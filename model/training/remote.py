@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -27,13 +28,19 @@ from model.projector import ProjectorConfig
 from model.protocols import FimOrder, FimTemplate
 from model.tokenization import HfTokenizer
 from model.training.assessment import ARMS, Assessment, exact_matches, read_rows, with_adapter
+from model.training.drawing import Filter
 from model.training.examples import ExamplePlan
 from model.training.lean import LeanModel, block
 from model.training.loading import BatchSource, LoadPlan
 from model.training.network import Network, NetworkConfig
-from model.training.records import Repository, read_repositories
+from model.training.objective import Terms
+from model.training.records import Repository, read_repositories, write_repositories
 from model.training.results import digests, learned, read_pieces, write_pieces
-from model.training.trainer import Trainer, TrainingPlan, resumed_step
+from model.training.trainer import Trainer, TrainingPlan, resumed_batch
+from model.training.utility import Scorer, scored
+
+SCORED = "scored.jsonl.xz"
+"""In the folder of the state: the records with their utilities."""
 
 SMOLLM_FIM = FimTemplate(
     prefix="<jupyter_code>",
@@ -59,21 +66,21 @@ def main() -> None:
     network = Network(lean, config, _compiled(options.compile))
     if options.start is not None:
         start_from(network, read_pieces(options.start), everything=not options.start_adapters_only)
-    plan = ExamplePlan(prefix_tokens=options.prefix_tokens, suffix_tokens=80)
-    # The step as part of the seed: after a resume other examples come, not the first ones again.
-    seed = hash((options.seed, resumed_step(options.state)))
-    loading = LoadPlan(plan, config.fuser.n_vectors, rows=options.rows, workers=options.workers, seed=seed)
+    plan = example_plan(options)
+    loading = load_plan(plan, config, options)
     assessment = Assessment(
         read_rows(options.assess)[: options.assess_rows], tokenizer, plan, loading.sizes()["dense"]
     )
-    repositories = [repository for path in options.records for repository in read_repositories(path)]
+    repositories = read_records(options, network, tokenizer, plan)
     _say(f"ready after {time.monotonic() - began_s:.0f} s: {_summary(repositories, network)}")
     training = TrainingPlan(
         minutes=options.minutes,
+        steps=options.steps,
         align=options.align,
         decoder_lr=options.decoder_lr,
         seed=options.seed,
         adapts_at_once=options.start is not None,
+        terms=Terms(options.structure, options.kl),
     )
     source = BatchSource(repositories, tokenizer, SMOLLM_FIM, loading, pin=device.type == "cuda")
     trainer = Trainer(
@@ -89,9 +96,58 @@ def main() -> None:
     if trainer.step == 0:
         trainer.evaluate()
     finished = trainer.run(began_s + options.until_s)
-    report = final_report(network, model, assessment) if options.final or finished else {}
+    arms = (*ARMS, *(f"dense:{budget}" for budget in options.budgets))
+    report = final_report(network, model, assessment, arms) if options.final or finished else {}
     leave_results(options, network, trainer, report)
     _say(f"finished={finished} after {time.monotonic() - began_s:.0f} s")
+
+
+def example_plan(options: argparse.Namespace) -> ExamplePlan:
+    """What an example is made of."""
+    return ExamplePlan(
+        prefix_tokens=options.prefix_tokens,
+        suffix_tokens=80,
+        text_tokens=options.text_tokens,
+        n_hits=options.n_hits,
+        foreign=options.foreign,
+        chosen=Filter(options.least_utility, options.unhelpful),
+        teaches=options.kl > 0,
+    )
+
+
+def load_plan(plan: ExamplePlan, config: NetworkConfig, options: argparse.Namespace) -> LoadPlan:
+    """From the batch on that the state of an earlier call would have drawn next."""
+    return LoadPlan(
+        plan,
+        config.fuser.n_vectors,
+        rows=options.rows,
+        workers=options.workers,
+        seed=options.seed,
+        first=resumed_batch(options.state),
+        align_batches=math.ceil(options.align * options.steps) if options.steps else None,
+        leaves_only=options.leaves_only,
+    )
+
+
+def read_records(
+    options: argparse.Namespace, network: Network, tokenizer: HfTokenizer, plan: ExamplePlan
+) -> list[Repository]:
+    """All records; with `--score-minutes` those of the first call score theirs, for all calls."""
+    kept = options.state / SCORED
+    if kept.is_file():
+        return list(read_repositories(kept))
+    repositories = [repository for path in options.records for repository in read_repositories(path)]
+    if options.score_minutes <= 0:
+        return repositories
+    scorer = Scorer(network, tokenizer, SMOLLM_FIM, plan, options.rows)
+    until_s = time.monotonic() + 60 * options.score_minutes
+    repositories = list(scored(repositories, scorer, options.score_records, until_s, options.seed))
+    options.state.mkdir(parents=True, exist_ok=True)
+    write_repositories(kept.with_suffix(".new"), repositories)
+    kept.with_suffix(".new").replace(kept)
+    n_scored = sum(record.utility is not None for one in repositories for record in one.records)
+    _say(json.dumps({"scored": n_scored}))
+    return repositories
 
 
 def leave_results(
@@ -124,8 +180,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--assess-rows", type=int, default=384)
     parser.add_argument("--state", type=Path, required=True, help="folder of the state between calls")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--minutes", "--max-minutes", type=float, default=20.0, help="of training")
     parser.add_argument("--until-s", type=float, default=1e9, help="stop this call after so many seconds")
+    parser.add_argument("--steps", type=int, default=0, help="a budget in steps instead of minutes")
     parser.add_argument("--align", type=float, default=TrainingPlan.align)
     parser.add_argument(
         "--decoder-lr", type=float, default=TrainingPlan.decoder_lr, help="0 leaves the adapter as it is"
@@ -136,6 +193,18 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--fuser-rank", type=int, default=64)
     parser.add_argument("--decoder-rank", type=int, default=32)
     parser.add_argument("--dimension", type=int, default=256)
+    parser.add_argument("--n-vectors", type=int, default=8, help="vectors of each node")
+    parser.add_argument("--n-hits", type=int, default=ExamplePlan.n_hits, help="nodes shown at most")
+    parser.add_argument("--leaves-only", action="store_true", help="train no parents")
+    parser.add_argument("--text-tokens", type=int, default=ExamplePlan.text_tokens)
+    parser.add_argument("--foreign", type=float, default=ExamplePlan.foreign, help="contexts of others")
+    parser.add_argument("--least-utility", type=float, default=Filter.least, help="nats a token")
+    parser.add_argument("--unhelpful", type=float, default=Filter.unhelpful, help="share below that")
+    parser.add_argument("--score-minutes", type=float, default=0.0, help="score utilities before training")
+    parser.add_argument("--score-records", type=int, default=10**9, help="of each repository at most")
+    parser.add_argument("--structure", type=float, default=Terms.structure, help="weight of that term")
+    parser.add_argument("--kl", type=float, default=Terms.kl, help="weight of the teacher that reads text")
+    parser.add_argument("--budgets", type=int, nargs="*", default=[], help="assess with fewer pseudo-tokens")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--prefix-tokens", type=int, default=ExamplePlan.prefix_tokens)
     parser.add_argument("--start", type=Path, default=None, help="results of a run to start from")
@@ -175,6 +244,7 @@ def network_config(model: Any, options: argparse.Namespace) -> NetworkConfig:
     fuser = FuserConfig(
         hidden,
         norm,
+        n_vectors=options.n_vectors,
         n_layers=min(options.layers, model.config.num_hidden_layers),
         dimension=options.dimension,
         max_tokens=136,
@@ -182,7 +252,7 @@ def network_config(model: Any, options: argparse.Namespace) -> NetworkConfig:
         lora_alpha=2.0 * options.fuser_rank,
         lora_targets=maps,
     )
-    projector = ProjectorConfig(hidden, norm, dimension=options.dimension)
+    projector = ProjectorConfig(hidden, norm, n_vectors=options.n_vectors, dimension=options.dimension)
     return NetworkConfig(fuser, projector, options.decoder_rank, 2.0 * options.decoder_rank)
 
 
@@ -223,7 +293,9 @@ def _summary(repositories: list[Repository], network: Network) -> str:
     return f"{len(repositories)} repositories, {n_records} records, {n_parameters} parameters"
 
 
-def final_report(network: Network, model: nn.Module, assessment: Assessment) -> dict[str, Any]:
+def final_report(
+    network: Network, model: nn.Module, assessment: Assessment, arms: Sequence[str] = ARMS
+) -> dict[str, Any]:
     """Likelihood and exact matches: of the generator as it was, then with everything learned."""
     network.adapts = False
     report: dict[str, Any] = {"nll_before": assessment.likelihood(network, ("none", "text"))}
@@ -232,10 +304,10 @@ def final_report(network: Network, model: nn.Module, assessment: Assessment) -> 
         for arm in ("none", "text")
     }
     network.adapts = True
-    report["nll"] = assessment.likelihood(network)
+    report["nll"] = assessment.likelihood(network, arms)
     adapted = with_adapter(model, network.decoder_adapter)
     report["em"] = {
-        arm: exact_matches(assessment.rows, assessment.predictions(network, adapted, arm)) for arm in ARMS
+        arm: exact_matches(assessment.rows, assessment.predictions(network, adapted, arm)) for arm in arms
     }
     return report
 

@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from torch import Tensor, nn
 
 from model.training.batches import Batch
 from model.training.network import Network
+from model.training.objective import Terms, objective
 
 ALIGN_STAGE, TASK_STAGE = 0, 1
+ALIGNING = ("reconstruct", "continue")
 Evaluate = Callable[[Network], Mapping[str, float]]
 
 
@@ -29,10 +31,12 @@ Evaluate = Callable[[Network], Mapping[str, float]]
 class TrainingPlan:
     """`minutes` of training in all, `align` of it for the first stage; learning rates at their peak.
 
-    `adapts_at_once`: the generator's adapter, learned before, takes part in the first stage, too.
+    `adapts_at_once`: the generator's adapter, learned before, takes part in the first stage, too. With
+    `steps` the schedule goes by them and not by the clock: a run that was killed ends as one that was not.
     """
 
     minutes: float = 20.0
+    steps: int = 0
     align: float = 0.15
     warm_up_steps: int = 100
     projector_lr: float = 1e-3
@@ -45,6 +49,7 @@ class TrainingPlan:
     save_every_s: float = 120.0
     evaluate_every_s: float = 240.0
     adapts_at_once: bool = False
+    terms: Terms = field(default_factory=Terms)
     seed: int = 0
 
 
@@ -71,13 +76,15 @@ class Trainer:
             weight_decay=plan.weight_decay,
             fused=on_gpu,
         )
-        self.step, self.n_examples, self.spent_s = 0, 0, 0.0
+        self.step, self.n_examples, self.n_batches, self.spent_s = 0, 0, 0, 0.0
         self._steps_of_stage = [0, 0]
         self._metrics = folder / "metrics.jsonl"
 
     @property
     def share(self) -> float:
-        """Of the time budget that is spent, 0 to 1."""
+        """Of the budget that is spent, 0 to 1."""
+        if self.plan.steps:
+            return min(1.0, self.step / self.plan.steps)
         return min(1.0, self.spent_s / (60 * self.plan.minutes))
 
     @property
@@ -90,17 +97,16 @@ class Trainer:
         sums: dict[str, list[Tensor]] = {}
         self._set_stage(self.stage)
         while self.share < 1.0 and last < until_s:
-            batch = next(self._batches).to(self._device)
+            batch = self._next()
             stage = self.stage
             self._set_stage(stage)
-            if stage == ALIGN_STAGE and batch.kind not in ("reconstruct", "continue"):
+            if stage == ALIGN_STAGE and batch.kind not in ALIGNING:
                 continue
-            sums.setdefault(batch.kind, []).append(self._update(batch, stage))
+            for name, part in self._update(batch, stage).items():
+                sums.setdefault(f"{name}_{batch.kind}", []).append(part)
             now = time.monotonic()
             if now - logged >= self.plan.log_every_s:
-                self._log(
-                    {f"loss_{kind}": float(torch.stack(values).mean()) for kind, values in sums.items()}
-                )
+                self._log(_means(sums))
                 sums, logged = {}, now
             if now - saved >= self.plan.save_every_s:
                 self.save()
@@ -111,35 +117,35 @@ class Trainer:
             after = time.monotonic()
             self.spent_s += now - last  # saving and evaluating are not training
             last = after
-        self._log({f"loss_{kind}": float(torch.stack(values).mean()) for kind, values in sums.items()})
+        self._log(_means(sums))
         self.save()
         return self.share >= 1.0
 
     def run_steps(self, n: int) -> None:
         """So many updates, whatever the clock says."""
         for _ in range(n):
-            self._update(next(self._batches).to(self._device), self.stage)
+            self._update(self._next(), self.stage)
+
+    def _next(self) -> Batch:
+        self.n_batches += 1
+        return next(self._batches).to(self._device)
 
     @property
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device
 
-    def _update(self, batch: Batch, stage: int) -> Tensor:
+    def _update(self, batch: Batch, stage: int) -> dict[str, Tensor]:
         self._set_rates(stage)
         self.network.adapts = self._adapts(stage)
-        pseudo, n_pseudo = None, None
-        if batch.has_nodes:
-            pseudo, n_pseudo = self.network.pseudo_tokens(self.network.vectors(batch), batch)
-        losses = self.network.losses(batch, pseudo, n_pseudo)
-        loss = (losses * batch.weights).sum() / batch.weights.sum().clamp(min=1.0)
-        loss.backward()  # type: ignore[no-untyped-call]
+        parts = objective(self.network, batch, self.plan.terms)
+        parts["loss"].backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self._steps_of_stage[stage] += 1
         self.n_examples += len(batch.ids)
-        return loss.detach()
+        return {name: part.detach() for name, part in parts.items()}
 
     def _adapts(self, stage: int) -> bool:
         return self.plan.adapts_at_once or stage == TASK_STAGE
@@ -183,6 +189,7 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "step": self.step,
             "examples": self.n_examples,
+            "batches": self.n_batches,
             "spent_s": self.spent_s,
             "steps_of_stage": self._steps_of_stage,
             "plan": asdict(self.plan),
@@ -200,17 +207,22 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.step, self.n_examples, self.spent_s = state["step"], state["examples"], state["spent_s"]
+        self.n_batches = int(state.get("batches", self.step))
         self._steps_of_stage = list(state["steps_of_stage"])
         return True
 
 
-def resumed_step(folder: Path) -> int:
-    """The step at which the state in `folder` was saved; 0 if there is none."""
+def _means(sums: Mapping[str, list[Tensor]]) -> dict[str, float]:
+    return {name: float(torch.stack(values).mean()) for name, values in sums.items()}
+
+
+def resumed_batch(folder: Path) -> int:
+    """How many batches were drawn when the state in `folder` was saved; 0 if there is none."""
     path = folder / "state.pt"
     if not path.is_file():
         return 0
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return int(state["step"])
+    return int(state.get("batches", state["step"]))
 
 
 Group = tuple[list[nn.Parameter], float, int]
@@ -224,5 +236,8 @@ def _parameter_groups(network: Network, plan: TrainingPlan) -> list[Group]:
         (list(network.fuser_adapter.parameters()), plan.fuser_lr, ALIGN_STAGE),
     ]
     if network.decoder_adapter is not None:
-        groups.append((list(network.decoder_adapter.parameters()), plan.decoder_lr, TASK_STAGE))
+        # Frozen, it costs no gradients and has no part in their clipping.
+        network.decoder_adapter.requires_grad_(plan.decoder_lr > 0)
+        if plan.decoder_lr > 0:
+            groups.append((list(network.decoder_adapter.parameters()), plan.decoder_lr, TASK_STAGE))
     return groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from tiny_models import save_tiny_gguf, save_tiny_model
 from typer.testing import CliRunner
 
 from hef_lsp.cli import app
+from hef_lsp.commands.training_view import TrainingView
+from model.training.records import Record, RecordFile, Repository, read_repositories, write_repositories
 
 
 def said(*arguments: str) -> str:
@@ -62,3 +65,44 @@ def test_records_that_are_none_are_told(tmp_path: Path) -> None:
 def test_a_part_of_the_samples_needs_a_folder_to_keep_it_in(tmp_path: Path) -> None:
     arguments = ("--records", str(tmp_path / "records.xz"), "--out", str(tmp_path / "gate.json"))
     assert "--samples" in said("train", "gate", *arguments, "--shard", "0/2")
+
+
+def test_a_run_takes_records_or_packages_and_says_so(tmp_path: Path) -> None:
+    run = ("train", "run", "--out", str(tmp_path / "out"))
+    assert "either --records, or --archives" in said(*run)
+    both = ("--records", str(tmp_path / "r"), "--archives", str(tmp_path))
+    assert "either --records, or --archives" in said(*run, *both)
+    assert "make it with `hef-lsp train data`" in said(*run, "--records", str(tmp_path / "r"))
+    assert "is no folder" in said(*run, "--archives", str(tmp_path / "nowhere"))
+
+
+def test_settings_and_variants_are_checked_first(tmp_path: Path) -> None:
+    save_tiny_gguf(tmp_path / "tiny.gguf")
+    (tmp_path / "records.xz").write_text("no records")
+    common = ("--records", str(tmp_path / "records.xz"), "--out", str(tmp_path / "out"))
+    model = ("--model", str(tmp_path / "tiny.gguf"))
+    assert "expected NAME=VALUE" in said("train", "run", *common, *model, "--set", "kl")
+    assert "write it as layers=4,8" in said("train", "ablate", *common, *model, "--vary", "layers")
+
+
+def test_utilities_are_scored_into_a_new_file(tmp_path: Path) -> None:
+    save_tiny_gguf(tmp_path / "tiny.gguf")
+    file = RecordFile("a.py", "def area(w):\n    return w\n\n\nvalue = area(1)\n", ((0, 2), (4, 5)))
+    record = Record(0, file.text.index("value"), False, True, ((0, 0),))
+    write_repositories(tmp_path / "in.xz", [Repository("a", "MIT", (file,), (record,))])
+    arguments = ("--records", str(tmp_path / "in.xz"), "--out", str(tmp_path / "out.xz"), "--limit", "1")
+    sizes = ("--prefix-tokens", "32", "--text-tokens", "32", "--model", str(tmp_path / "tiny.gguf"))
+    result = CliRunner().invoke(app, ["train", "utility", *arguments, *sizes])
+    assert result.exit_code == 0, result.output
+    ((found,),) = (one.records for one in read_repositories(tmp_path / "out.xz"))
+    assert found.utility is not None and replace(found, utility=None) == record
+
+
+def test_a_live_view_shows_the_newest_figures() -> None:
+    view = TrainingView(live=True)
+    with view:
+        view.hear("ready after 3 s")
+        view.hear('{"step": 2, "loss_dense": 4.5}')
+        view.hear('{"step": 4, "loss_text": 1.5}')
+    rows = list(zip(*(column.cells for column in view.table().columns), strict=True))
+    assert rows == [("step", "4"), ("loss_dense", "4.5"), ("loss_text", "1.5")]

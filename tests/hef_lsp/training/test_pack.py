@@ -16,9 +16,10 @@ from tiny_models import HIDDEN_SIZE, save_tiny_gguf, save_tiny_model, tiny_backe
 from tokenizers import AddedToken
 
 from hef_lsp.training import pack_runner
-from hef_lsp.training.homecoming import NoResults, bring_home
-from hef_lsp.training.local_run import RunFailed, RunPlan, run_here
+from hef_lsp.training.homecoming import NoResults, best_context, bring_home
+from hef_lsp.training.local_run import RunFailed, RunPlan, ablate_here, run_here
 from hef_lsp.training.packing import CannotPack, Packed, PackPlan, write_pack
+from hef_lsp.training.run_page import page_of
 from model.checkpoint import load_checkpoint
 from model.errors import ModelCorrupt, ModelNotFound
 from model.training.assessment import AssessmentRow, read_rows, write_rows
@@ -269,9 +270,15 @@ def local_plan(materials: Path, work: Path, **changes: object) -> RunPlan:
 
 
 def test_a_run_here_leaves_a_checkpoint_and_its_report(materials: Path, tmp_path: Path) -> None:
-    told = run_here(local_plan(materials, tmp_path / "work"), tmp_path / "checkpoint", {"seed": 0})
+    heard: list[str] = []
+    told = run_here(
+        local_plan(materials, tmp_path / "work"), tmp_path / "checkpoint", {"seed": 0}, heard.append
+    )
     assert told["provenance"]["steps"] > 0 and "dense" in told["evaluation"]["em"]
     assert load_checkpoint(tmp_path / "checkpoint", "tiny@1", HIDDEN_SIZE).config.provenance["seed"] == 0
+    assert any("loss_" in line for line in heard)
+    page = page_of(told, tmp_path / "work" / "results" / "metrics.jsonl")
+    assert "| dense | " in page and "| step | loss_" in page and "`auto` would tell it: " in page
     rows = read_rows(tmp_path / "work" / "rows.jsonl.xz")
     assert len(rows) == 2 and all(row.target.strip() and row.hits for row in rows)
 
@@ -280,10 +287,55 @@ def test_one_repository_cannot_judge_itself(materials: Path, tmp_path: Path) -> 
     write_repositories(tmp_path / "one.jsonl.xz", [repository("alone")])
     lonely = local_plan(materials, tmp_path / "work", records=[tmp_path / "one.jsonl.xz"])
     with pytest.raises(RunFailed, match="two are needed"):
-        run_here(lonely, tmp_path / "checkpoint", {})
+        run_here(lonely, tmp_path / "checkpoint", {}, print)
 
 
 def test_a_run_that_fails_says_how_to_go_on(materials: Path, tmp_path: Path) -> None:
     wrong = local_plan(materials, tmp_path / "work", flags=("--layers", "none"))
     with pytest.raises(RunFailed, match="The same command goes on"):
-        run_here(wrong, tmp_path / "checkpoint", {})
+        run_here(wrong, tmp_path / "checkpoint", {}, print)
+
+
+def test_a_generator_in_a_folder_is_trained_too(materials: Path, tmp_path: Path) -> None:
+    plan = local_plan(materials, tmp_path / "work", weights=materials / "tiny")
+    told = run_here(plan, tmp_path / "checkpoint", {}, print)
+    assert told["provenance"]["steps"] > 0
+
+
+def test_ablations_change_one_setting_at_a_time_and_go_on(materials: Path, tmp_path: Path) -> None:
+    heard: list[str] = []
+    flags = (*SIZES, "--steps", "6", "--align", "0", "--kl", "0.1")
+    flags += ("--budgets", "0", "4", "--score-minutes", "0.1")
+    plan = local_plan(materials, tmp_path / "work", flags=flags)
+    vary = ["n-vectors=4", "leaves-only=yes"]
+    table = ablate_here(plan, vary, tmp_path / "out", heard.append)
+    assert [line.split(" | ")[0] for line in table.splitlines()[2:]] == [
+        "| base",
+        "| n-vectors=4",
+        "| leaves-only=yes",
+    ]
+    reports = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert all({"dense:0", "dense:4"} <= report["em"].keys() for report in reports.values())
+    sizes = json.loads((tmp_path / "work" / "n-vectors=4" / "results" / "network.json").read_text())
+    assert sizes["fuser"]["n_vectors"] == sizes["projector"]["n_vectors"] == 4
+    assert any('"scored":' in line for line in heard) and any("kl_dense" in line for line in heard)
+    again: list[str] = []
+    assert ablate_here(plan, vary, tmp_path / "out", again.append) == table
+    assert not any("loss_" in line for line in again)
+
+
+def test_a_variant_that_fails_is_told_in_the_table(materials: Path, tmp_path: Path) -> None:
+    plan = local_plan(materials, tmp_path / "work", flags=(*SIZES, "--steps", "1"))
+    with pytest.raises(RunFailed):
+        ablate_here(plan, ["layers=none"], tmp_path / "out", print)
+    assert "| layers=none | did not end |" in (tmp_path / "out" / "ablation.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("dense", "text", "random", "best"),
+    [(0.4, 0.3, 0.2, "dense"), (0.4, 0.5, 0.2, "text"), (0.4, 0.3, 0.4, "text"), (0.2, 0.1, 0.1, "text")],
+)
+def test_dense_is_best_where_it_beats_all_others(dense: float, text: float, random: float, best: str) -> None:
+    arms = {"none": 0.2, "text": text, "dense": dense, "random": random}
+    assert best_context({arm: {"a": value - 0.1, "b": value + 0.1} for arm, value in arms.items()}) == best
+    assert best_context({"dense": {"a": 1.0}}) == "text"

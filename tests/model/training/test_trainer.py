@@ -15,7 +15,7 @@ from model.projector import ProjectorConfig
 from model.training.batches import Batch, Example, Sizes, make_batch
 from model.training.lean import MAPS, LeanModel
 from model.training.network import Network, NetworkConfig
-from model.training.trainer import Trainer, TrainingPlan, resumed_step
+from model.training.trainer import Trainer, TrainingPlan, resumed_batch
 
 N_EXAMPLES = 8
 
@@ -99,7 +99,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(network: Network, tmp_pat
     network.load_state_dict(start)
     second = trainer(network, tmp_path / "parts", minutes=1e6)
     assert second.resume()
-    assert (second.step, resumed_step(tmp_path / "parts")) == (3, 3)
+    assert (second.step, resumed_batch(tmp_path / "parts")) == (3, 3)
     second.spent_s = 0.0
     second.run_steps(3)
     for name, value in network.state_dict().items():
@@ -108,7 +108,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(network: Network, tmp_pat
 
 def test_without_a_state_there_is_nothing_to_resume(network: Network, tmp_path: Path) -> None:
     assert not trainer(network, tmp_path / "none", minutes=1.0).resume()
-    assert resumed_step(tmp_path / "none") == 0
+    assert resumed_batch(tmp_path / "none") == 0
 
 
 def test_the_adapter_waits_for_the_second_stage(network: Network, tmp_path: Path) -> None:
@@ -119,3 +119,25 @@ def test_the_adapter_waits_for_the_second_stage(network: Network, tmp_path: Path
     made.run_steps(3)
     after = list(network.decoder_adapter.parameters())
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+def test_a_frozen_adapter_has_no_gradients(network: Network, tmp_path: Path) -> None:
+    assert network.decoder_adapter is not None
+    plan = TrainingPlan(minutes=1e6, align=0.0, decoder_lr=0.0, adapts_at_once=True)
+    made = Trainer(network, batches(), lambda _: None, plan, tmp_path / "run")
+    before = [parameter.clone() for parameter in network.decoder_adapter.parameters()]
+    made.run_steps(2)
+    after = list(network.decoder_adapter.parameters())
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in after)
+    trained = Trainer(network, batches(), lambda _: None, TrainingPlan(), tmp_path / "other")
+    assert trained.network.decoder_adapter is not None
+    assert all(parameter.requires_grad for parameter in trained.network.decoder_adapter.parameters())
+
+
+def test_parts_of_the_loss_are_logged_by_kind(network: Network, tmp_path: Path) -> None:
+    made = trainer(network, tmp_path / "run", minutes=1 / 600)
+    made.run()
+    row = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert {"loss_dense", "ce_dense", "structure_dense"} <= row.keys()
+    assert row["loss_dense"] == pytest.approx(row["ce_dense"] + 0.1 * row["structure_dense"], abs=2e-4)

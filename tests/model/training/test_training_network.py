@@ -20,6 +20,7 @@ from model.training.assessment import with_adapter
 from model.training.batches import Batch, Example, Sizes, make_batch
 from model.training.lean import MAPS, LeanModel, LowRankLayers, run
 from model.training.network import Network, NetworkConfig
+from model.training.objective import Terms, _leaves, divergence, objective, structure_loss
 from model.training.remote import start_from
 from model.training.results import checkpoint_of, learned, read_pieces, write_pieces
 
@@ -239,3 +240,87 @@ def test_a_start_of_other_sizes_is_refused_and_changes_nothing(model: torch.nn.M
     with pytest.raises(CheckpointMismatch, match=r"fuser\.slots is missing"):
         start_from(network, tensors)
     assert all(torch.equal(tensor, before[name]) for name, tensor in learned(network).items())
+
+
+def test_the_loss_is_the_weighted_sum_of_its_parts(model: torch.nn.Module, batch: Batch) -> None:
+    network = _network(model)
+    told = [replace(example, told=(9, *example.prompt)) for example in _examples()]
+    taught = make_batch("parents", told, replace(SIZES, told=48))
+    with torch.no_grad():
+        parts = objective(network, taught, Terms(structure=0.5, kl=0.25))
+        losses = network.losses(batch, *network.pseudo_tokens(network.vectors(batch), batch))
+        plain = objective(network, batch, Terms(structure=0.0))
+    assert set(parts) == {"loss", "ce", "structure", "kl"} and set(plain) == {"loss", "ce"}
+    expected = (losses * batch.weights).sum() / batch.weights.sum()
+    assert torch.allclose(parts["ce"], expected, atol=1e-4) and torch.equal(plain["loss"], plain["ce"])
+    assert torch.allclose(parts["loss"], parts["ce"] + 0.5 * parts["structure"] + 0.25 * parts["kl"])
+    assert parts["structure"] > 0 and parts["kl"] > 0
+
+
+def test_the_teacher_reads_the_text_and_is_not_taught(model: torch.nn.Module) -> None:
+    """A teacher that reads what the pupil reads says the same: then there is nothing to learn."""
+    network = _network(model)
+    example = Example((5, 6, 7), (8, 9), (1.0, 1.0), told=(5, 6, 7))
+    alike = make_batch("dense", [example], replace(SIZES, n_nodes=0, n_children=0, told=40))
+    assert objective(network, alike, Terms(kl=1.0))["kl"].item() == pytest.approx(0.0, abs=1e-5)
+    other = make_batch("dense", [replace(example, told=(11, 6, 7))], replace(SIZES, n_nodes=0, told=40))
+    parts = objective(network, other, Terms(kl=1.0))
+    with torch.no_grad():
+        logits = [model_logits(network, ids) for ids in ((11, 6, 7, 8, 9), (5, 6, 7, 8, 9))]
+    known, said = (torch.log_softmax(one[2:4], -1) for one in logits)
+    reference = (known.exp() * (known - said)).sum(-1).mean()
+    assert parts["kl"].item() == pytest.approx(reference.item(), abs=1e-4)
+
+
+def model_logits(network: Network, ids: tuple[int, ...]) -> torch.Tensor:
+    """Of the network's generator with its adapter, by the plain functions."""
+    lean = network._model
+    assert network.decoder_adapter is not None
+    pairs = network.decoder_adapter.pairs(torch.float32)
+    return lean.logits(run(lean, lean.embedding[torch.tensor([ids])], lean.layers, pairs))[0]
+
+
+def test_divergence_against_torchs_own() -> None:
+    source = torch.Generator().manual_seed(0)
+    teacher, student = (torch.randn(5, 7, generator=source) for _ in range(2))
+    expected = torch.nn.functional.kl_div(
+        student.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="none"
+    ).sum(-1)
+    assert torch.allclose(divergence(teacher, student), expected, atol=1e-6)
+
+
+def test_structure_against_a_pair_by_pair_reference() -> None:
+    source = torch.Generator().manual_seed(0)
+    tokens, pooled = torch.randn(4, 6, generator=source), torch.randn(4, 6, generator=source)
+    cosine = torch.nn.functional.cosine_similarity
+    pairs = [(i, j) for i in range(4) for j in range(4) if i != j]
+    squares = [(cosine(tokens[i], tokens[j], 0) - cosine(pooled[i], pooled[j], 0)) ** 2 for i, j in pairs]
+    assert torch.allclose(structure_loss(tokens, pooled), torch.stack(squares).mean(), atol=1e-6)
+    assert float(structure_loss(2.5 * pooled, pooled)) == pytest.approx(0.0, abs=1e-6)
+    assert float(structure_loss(tokens[:1], pooled[:1])) == 0.0
+
+
+def test_structure_compares_leaves_with_their_own_chunks(model: torch.nn.Module, batch: Batch) -> None:
+    """Wherever they stand in the padded rows; parents do not count."""
+    network = _network(model)
+    pooled = network.pooled(batch)
+    n_rows, n_nodes, n_vectors, hidden = pooled.shape
+    tokens = torch.zeros(n_rows, n_nodes * n_vectors, hidden)
+    for row in range(n_rows):
+        for node in range(n_nodes):
+            last = (n_nodes - node) * n_vectors
+            tokens[row, last - n_vectors : last] = 3.0 * pooled[row, node]
+    tokens[0, :n_vectors] = 99.0  # the third node of the first row, which is a parent
+    made, wanted = _leaves(tokens, pooled, batch)
+    assert len(made) == 3 * n_vectors
+    assert torch.allclose(made, 3.0 * wanted)
+
+
+def test_fewer_pseudo_tokens_are_those_of_the_best(model: torch.nn.Module, batch: Batch) -> None:
+    network = _network(model)
+    with torch.no_grad():
+        vectors = network.vectors(batch)
+        whole, counts = network.pseudo_tokens(vectors, batch)
+        few, few_counts = network.pseudo_tokens(vectors, batch, 4)
+    assert counts.tolist() == [12, 4, 0] and few_counts.tolist() == [4, 4, 0]
+    assert torch.allclose(few[0], whole[0, -4:], atol=1e-5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,17 @@ def test_repositories_come_back_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl.xz"
     assert write_repositories(path, [repository(), repository(True)]) == 2
     assert list(read_repositories(path)) == [repository(), repository(True)]
+
+
+def test_utilities_come_back_and_older_files_have_none(tmp_path: Path) -> None:
+    path, one = tmp_path / "records.jsonl.xz", repository()
+    scored = replace(one, records=(replace(one.records[0], utility=-0.25),))
+    write_repositories(path, [scored])
+    assert list(read_repositories(path)) == [scored]
+    text = lzma.decompress(path.read_bytes()).decode()
+    older = text.replace('"format_version": 2', '"format_version": 1').replace(', "utility": -0.25', "")
+    path.write_bytes(lzma.compress(older.encode()))
+    assert list(read_repositories(path)) == [one]
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
@@ -129,3 +141,19 @@ def test_a_batch_cuts_prompts_at_the_left_and_targets_at_the_right() -> None:
     assert batch.chunks.tolist() == [[[1, 2, 3, 0, 0], [0, 0, 0, 0, 0]]]
     assert batch.chunk_lengths.tolist() == [[3, 0]]
     assert batch.present.tolist() == [[True, False]]
+
+
+def test_a_teacher_reads_the_chunks_where_a_pupil_has_their_vectors(tokenizer: HfTokenizer) -> None:
+    example = maker(tokenizer, repository(), teaches=True).task(as_text=False)
+    told, prompt = tokenizer.decode(example.told), tokenizer.decode(example.prompt)
+    assert told.endswith(prompt) and "# def area(width, height):" in told and len(example.chunks) == 2
+    assert maker(tokenizer, repository()).task(as_text=False).told == ()
+
+
+def test_a_pair_differs_in_what_is_told_alone(tokenizer: HfTokenizer) -> None:
+    one = repository()
+    without, told = maker(tokenizer, one).pair(one, one.records[0])
+    assert (without.target, without.weights) == (told.target, told.weights)
+    assert tokenizer.decode(told.prompt).endswith(tokenizer.decode(without.prompt))
+    assert "# def area" in tokenizer.decode(told.prompt)
+    assert tokenizer.decode(without.target).endswith("print(shapes.area(box.width, box.height))\n")
