@@ -39,7 +39,7 @@ _OF_MATCH = (
     "length_share",
 )
 _OF_RECORD = ("long_hits", "long_places", "very_long_hits", "very_long_places", "short_hits")
-_OF_PLACE = ("ends_line", "n_chars", "told", "seen")
+_OF_PLACE = ("ends_line", "column", "told", "seen", "inside")
 FEATURES = (
     *_OF_MODEL,
     *(f"{name}_{number}" for number in range(N_MATCHES) for name in _OF_MATCH),
@@ -47,8 +47,9 @@ FEATURES = (
     *_OF_PLACE,
 )
 """Log-probabilities in units of 5 nats (`log_prob`, `behind_best`, `entropy`), lengths of 16 tokens, binary
-logarithms of 10, `n_chars` (of what was decoded so far) of 100, `told` (the prompt's retrieved text) of 512
-tokens; `seen` says that the prompt has the token; the others are shares or yes and no."""
+logarithms of 10, `column` (characters of the line so far) of 100, `told` (the prompt's retrieved text) of 512
+tokens; `seen` says that the prompt has the token, `inside` that the line was begun before the cursor; the
+others are shares or yes and no."""
 LOG_PROB = FEATURES.index("log_prob")
 _ABSENT = (0.0,) * len(_OF_MATCH)
 
@@ -65,13 +66,22 @@ class CandidateReader:
     """The candidates of one generation, step by step; keeps the tokens so far."""
 
     def __init__(
-        self, memory: ExactMemory, texts: TokenTexts, context: Sequence[int], n_told: int = 0
+        self,
+        memory: ExactMemory,
+        texts: TokenTexts,
+        context: Sequence[int],
+        healed: str = "",
+        n_told: int = 0,
     ) -> None:
-        """`context` are the tokens before the first step, `n_told` of them retrieved text."""
+        """`context` are the tokens before the first step, `n_told` of them retrieved text.
+
+        `healed` is the text that the first steps spell again.
+        """
         self._memory, self._texts = memory, texts
         self._context = list(context[-CONTEXT:])
         self._seen, self._told = set(context), n_told / 512
-        self._n_chars = 0
+        self._column = 0 if healed.startswith("\n") else _column(context, texts)
+        self._inside = float(self._column > 0)
 
     def candidates(self, log_probs: Tensor) -> Candidates:
         """The model's best tokens by its `log_probs` ``[V]``, on the CPU, and those of each match."""
@@ -80,11 +90,11 @@ class CandidateReader:
         ids = list(dict.fromkeys([*best, *_named(matches)]))
         chosen = torch.tensor(ids)
         of_model, of_record = _of_model(log_probs, chosen), _of_record(self._memory.record)
-        ends, place = self._texts.ends_line[chosen].tolist(), self._n_chars / 100
+        ends, place = self._texts.ends_line[chosen].tolist(), self._column / 100
         rows = [
             (
                 *(*of_model[row], *_of_matches(token, matches), *of_record),
-                *(float(ends[row]), place, self._told, float(token in self._seen)),
+                *(float(ends[row]), place, self._told, float(token in self._seen), self._inside),
             )
             for row, token in enumerate(ids)
         ]
@@ -96,14 +106,24 @@ class CandidateReader:
         return self._memory.match(self._context)
 
     def begin_line(self) -> None:
-        """What comes now counts as if decoding had begun here."""
-        self._n_chars = 0
+        """What comes now counts as if decoding had begun here, where a line does."""
+        self._column, self._inside = 0, 0.0
 
     def push(self, token_id: int) -> None:
         """`token_id` was chosen."""
         self._context.append(token_id)
         del self._context[:-CONTEXT]
-        self._n_chars += self._texts.n_chars[token_id]
+        self._column += self._texts.n_chars[token_id]
+
+
+def _column(context: Sequence[int], texts: TokenTexts) -> int:
+    """Characters since the last token that begins a line; 0 where nothing follows it."""
+    n_chars = 0
+    for place in range(len(context) - 1, -1, -1):
+        if bool(texts.ends_line[context[place]]):
+            return n_chars + texts.n_chars[context[place]] if n_chars else 0
+        n_chars += texts.n_chars[context[place]]
+    return n_chars
 
 
 def _named(matches: Sequence[Match]) -> list[int]:

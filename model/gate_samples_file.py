@@ -20,11 +20,14 @@ from model.gate_fitting import GateSample, Line
 
 @dataclass(frozen=True)
 class KeptSamples:
-    """A `folder` of a generator's samples, of at most `cursors` places a repository, drawn by `seed`."""
+    """A `folder` of a generator's samples, of at most so many places a repository, drawn by `seed`.
+
+    `cursors` is the number of places and their kind.
+    """
 
     folder: Path
     model_id: str
-    cursors: int
+    cursors: str
     seed: int
 
     def read(self, repository: str) -> list[Line] | None:
@@ -59,5 +62,5 @@ class KeptSamples:
         part.replace(path)
 
     def _path(self, repository: str) -> Path:
-        told = "\n".join((repository, self.model_id, str(self.cursors), str(self.seed), *FEATURES))
+        told = "\n".join((repository, self.model_id, self.cursors, str(self.seed), *FEATURES))
         return self.folder / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.npz"

@@ -210,7 +210,7 @@ class HfGenerator:
     def _interpolation(self, task: _Task) -> Interpolation | None:
         if self._gate is None or task.memory is None:
             return None
-        reader = CandidateReader(task.memory, self._texts, task.inputs.ids, task.n_told)
+        reader = CandidateReader(task.memory, self._texts, task.inputs.ids, task.healed, task.n_told)
         return Interpolation(reader, self._gate)
 
     def _task(self, prompt: Prompt, rule: StopRule) -> _Task:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +20,6 @@ from hef_lsp.settings import ModelSettings
 
 if TYPE_CHECKING:
     from model.gate_fitting import Line
-    from model.gate_samples_file import KeptSamples
     from model.generator import HfGenerator
     from model.training.records import Repository
 
@@ -33,7 +32,8 @@ Output = Annotated[Path, typer.Option("--out", help="Where to write the gate, as
 def gate(
     records: Records,
     output: Output,
-    cursors: Annotated[int, typer.Option(min=1, help="At most so many of each repository.")] = 12,
+    cursors: Annotated[int, typer.Option(min=1, help="At most so many of each repository.")] = 18,
+    inside: Annotated[int, typer.Option(min=0, help="And so many that stand within a line.")] = 8,
     judges: Annotated[int, typer.Option(min=2, help="One repository in so many is only judged.")] = 4,
     limit: Annotated[int, typer.Option(min=2, help="At most so many repositories.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Of the cursors, the split and the fit.")] = 0,
@@ -51,7 +51,6 @@ def gate(
     from hef_lsp.training.gate_samples import is_fit
     from model.gate import Gate
     from model.gate_fitting import figures_of, fit_gate
-    from model.gate_samples_file import KeptSamples
     from model.generator import HfGenerator
 
     if shard and samples is None:
@@ -62,9 +61,9 @@ def gate(
         generator = load_models(ModelSettings(name=model, threads=threads), say_fetching()).generator
     if not isinstance(generator, HfGenerator):
         raise fail(f"{model} is no language model of transformers; choose another with --model")
-    kept = KeptSamples(samples, generator.model_id, cursors, seed) if samples else None
     judged = set(random.Random(seed).sample(range(len(repositories)), len(repositories) // judges))
-    sampled = _sampled(repositories[number::of], generator, cursors, seed, kept)
+    sampling = _Sampling(generator, cursors, inside, seed, samples)
+    sampled = sampling.lines_of(repositories[number::of])
     if shard:
         return
     fitted = [line for number, lines in enumerate(sampled) if number not in judged for line in lines]
@@ -77,6 +76,7 @@ def gate(
         "generator": generator.model_id,
         "repositories": len(repositories) - len(judged),
         "cursors_a_repository": cursors,
+        "inside_lines": inside,
         "lines": len(fitted),
         "steps": sum(map(len, fitted)),
         "seed": seed,
@@ -102,35 +102,42 @@ def _read(paths: Sequence[Path]) -> list[Repository]:
         ) from error
 
 
-def _sampled(
-    repositories: Sequence[Repository],
-    generator: HfGenerator,
-    cursors: int,
-    seed: int,
-    kept: KeptSamples | None,
-) -> list[list[Line]]:
-    """The lines of each repository; those kept are not made again."""
-    from hef_lsp.training.gate_samples import gate_lines
+@dataclass(frozen=True)
+class _Sampling:
+    """`cursors` where lines begin, and `inside` within them, of each repository."""
 
-    sampled = []
-    with progress_bar() as progress:
-        bar = progress.add_task("repositories", total=len(repositories))
-        for number, repository in enumerate(repositories):
-            lines = kept.read(repository.name) if kept else None
-            if lines is None:
-                chooser = random.Random(f"{seed} {repository.name}")
-                lines = list(gate_lines(repository, generator, cursors, chooser))
-                _keep(kept, repository.name, lines)
-            sampled.append(lines)
-            progress.advance(bar)
-            if not err().is_terminal:
-                err().print(f"{number + 1} of {len(repositories)}: {repository.name}", markup=False)
-    return sampled
+    generator: HfGenerator
+    cursors: int
+    inside: int
+    seed: int
+    folder: Path | None
 
+    def lines_of(self, repositories: Sequence[Repository]) -> list[list[Line]]:
+        """The lines of each; those kept are not made again."""
+        sampled = []
+        with progress_bar() as progress:
+            bar = progress.add_task("repositories", total=len(repositories))
+            for number, repository in enumerate(repositories):
+                lines = self._lines(repository, self.cursors, False)
+                sampled.append(lines + self._lines(repository, self.inside, True))
+                progress.advance(bar)
+                if not err().is_terminal:
+                    err().print(f"{number + 1} of {len(repositories)}: {repository.name}", markup=False)
+        return sampled
 
-def _keep(kept: KeptSamples | None, name: str, lines: Sequence[Line]) -> None:
-    try:
-        if kept is not None:
-            kept.write(name, lines)
-    except OSError as error:
-        raise fail(f"--samples cannot be written: {error}; choose another folder") from error
+    def _lines(self, repository: Repository, n: int, inside: bool) -> list[Line]:
+        from hef_lsp.training.gate_samples import gate_lines
+        from model.gate_samples_file import KeptSamples
+
+        kind = f"{n} inside" if inside else str(n)
+        kept = KeptSamples(self.folder, self.generator.model_id, kind, self.seed) if self.folder else None
+        lines = kept.read(repository.name) if kept else None
+        if lines is None:
+            chooser = random.Random(f"{self.seed} {repository.name} {kind}")
+            lines = list(gate_lines(repository, self.generator, n, inside, chooser))
+            try:
+                if kept is not None:
+                    kept.write(repository.name, lines)
+            except OSError as error:
+                raise fail(f"--samples cannot be written: {error}; choose another folder") from error
+        return lines

@@ -27,8 +27,6 @@ FEWEST_FILES = 5
 LONGEST_LINE = 200
 N_LINES = 4
 """Read along at each cursor: what costs is the prompt. The memory holds the file up to the cursor only."""
-WHOLE_LINES = 0.8
-"""The share of targets that begin where a line does; the others begin at the record's cursor."""
 LIMITS = PromptLimits(prefix_tokens=384, suffix_tokens=0, text_tokens=512, context_window=8192, reserve=64)
 N_HITS = 6
 
@@ -49,12 +47,21 @@ def memory_of(repository: Repository, generator: HfGenerator) -> SuffixSnapshot:
 
 
 def gate_lines(
-    repository: Repository, generator: HfGenerator, n_records: int, chooser: random.Random
+    repository: Repository, generator: HfGenerator, n_records: int, inside: bool, chooser: random.Random
 ) -> Iterator[Line]:
-    """Of at most `n_records` cursors, `N_LINES` lines without context and the same with text."""
-    snapshot = memory_of(repository, generator)
-    for record in chooser.sample(repository.records, min(n_records, len(repository.records))):
-        yield from _lines(repository, record, generator, snapshot, chooser.random() < WHOLE_LINES)
+    """Of at most `n_records` cursors, `N_LINES` lines without context and the same with text.
+
+    Cursors stand where a line begins, or, with `inside`, within one.
+    """
+    records = [record for record in repository.records if not inside or _is_inside(repository, record)]
+    snapshot = memory_of(repository, generator) if records else SuffixSnapshot()
+    for record in chooser.sample(records, min(n_records, len(records))):
+        yield from _lines(repository, record, generator, snapshot, inside)
+
+
+def _is_inside(repository: Repository, record: Record) -> bool:
+    text = repository.files[record.file].text
+    return bool(text[text.rfind("\n", 0, record.offset) + 1 : record.offset].strip())
 
 
 def _lines(
@@ -62,10 +69,10 @@ def _lines(
     record: Record,
     generator: HfGenerator,
     snapshot: SuffixSnapshot,
-    whole: bool,
+    inside: bool,
 ) -> Iterator[Line]:
     file = repository.files[record.file]
-    cursor = file.text.rfind("\n", 0, record.offset) + 1 if whole else record.offset
+    cursor = record.offset if inside else file.text.rfind("\n", 0, record.offset) + 1
     prefix, written = file.text[:cursor], file.text[cursor:].split("\n")[:N_LINES]
     if not written[0].strip() or not prefix.strip() or max(map(len, written)) > LONGEST_LINE:
         return

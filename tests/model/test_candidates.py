@@ -75,13 +75,34 @@ def test_how_the_memory_has_done() -> None:
     assert unknown["long_hits"] == pytest.approx(0.25) and unknown["long_places"] == 0.0
 
 
+COLUMN, INSIDE = FEATURES.index("column"), FEATURES.index("inside")
+
+
+def place(reader: CandidateReader) -> tuple[float, float]:
+    row = reader.candidates(LOG_PROBS).features[0]
+    return round(float(row[COLUMN]) * 100), float(row[INSIDE])
+
+
 def test_chosen_tokens_become_context_and_are_counted() -> None:
     memory = Memory()
-    reader = CandidateReader(memory, TEXTS, range(40))
-    reader.candidates(LOG_PROBS)
+    reader = CandidateReader(memory, TEXTS, [*range(20)] * 2, healed="\n")
+    assert place(reader) == (0, 0.0)
     reader.push(7)
-    assert reader.candidates(LOG_PROBS).features[0, FEATURES.index("n_chars")] == pytest.approx(0.03)
-    assert memory.asked == [list(range(24, 40)), [*range(25, 40), 7]]
+    assert place(reader) == (3, 0.0)
+    assert memory.asked == [list(range(4, 20)), [*range(5, 20), 7]]
+
+
+def test_a_cursor_within_a_line_is_told_from_one_at_its_start() -> None:
+    """Token 2 begins a line; each token is three characters."""
+    inside = CandidateReader(Memory(), TEXTS, [5, 2, 6, 7])
+    assert place(inside) == (9, 1.0)
+    inside.push(8)
+    assert place(inside) == (12, 1.0)
+    inside.begin_line()
+    assert place(inside) == (0, 0.0)
+    assert place(CandidateReader(Memory(), TEXTS, [5, 2, 6], healed="\n   ")) == (0, 0.0)
+    assert place(CandidateReader(Memory(), TEXTS, [5, 6, 2])) == (0, 0.0)
+    assert place(CandidateReader(Memory(), TEXTS, [5, 6], healed="na")) == (6, 1.0)
 
 
 def test_what_the_prompt_holds() -> None:

@@ -108,7 +108,7 @@ def test_samples_are_the_steps_of_each_line_to_its_end(tmp_path: Path) -> None:
     assert len(lines) == 2 and sum(map(len, lines)) == len(ids) + 1
     for written, samples in zip((first, second), lines, strict=True):
         assert all(sample.features.shape == (len(sample.right), len(FEATURES)) for sample in samples)
-        chars = [float(sample.features[0, FEATURES.index("n_chars")]) for sample in samples]
+        chars = [float(sample.features[0, FEATURES.index("column")]) for sample in samples]
         assert chars[0] == 0.0 and chars[-1] == pytest.approx(len("\n" + written) / 100)
         assert all(bool(sample.right.any()) for sample in samples[1:])
     ends, begins = lines[0][-1], lines[1][0]
@@ -119,7 +119,7 @@ def test_characters_of_several_tokens_are_counted_as_text(tmp_path: Path) -> Non
     generator = HfGenerator(load_tiny_model(tmp_path / "tiny"))
     prompt = Prompt(tuple(generator.tokenizer.encode("import os\n")), memory=_Knows([]))
     lines = gate_samples_of(generator, prompt, "x = '東京'\ny = 2")
-    assert len(lines) == 2 and float(lines[1][0].features[0, FEATURES.index("n_chars")]) == 0.0
+    assert len(lines) == 2 and float(lines[1][0].features[0, FEATURES.index("column")]) == 0.0
 
 
 def test_lines_past_the_limit_are_left_out_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ def sample(n: int) -> GateSample:
 
 
 def test_lines_come_back(tmp_path: Path) -> None:
-    kept = KeptSamples(tmp_path / "samples", "tiny", 3, 0)
+    kept = KeptSamples(tmp_path / "samples", "tiny", "3", 0)
     lines = [[sample(2), sample(5)], [], [sample(1)]]
     kept.write("one", lines)
     kept.write("none", [])
@@ -30,15 +30,15 @@ def test_lines_come_back(tmp_path: Path) -> None:
 
 
 def test_others_are_made_anew(tmp_path: Path) -> None:
-    kept = KeptSamples(tmp_path, "tiny", 3, 0)
+    kept = KeptSamples(tmp_path, "tiny", "3", 0)
     kept.write("one", [[sample(2)]])
     assert kept.read("other") is None
-    for change in ({"model_id": "larger"}, {"cursors": 4}, {"seed": 1}):
+    for change in ({"model_id": "larger"}, {"cursors": "3 inside"}, {"seed": 1}):
         assert replace(kept, **change).read("one") is None  # type: ignore[arg-type]
 
 
 def test_a_damaged_file_is_made_anew(tmp_path: Path) -> None:
-    kept = KeptSamples(tmp_path, "tiny", 3, 0)
+    kept = KeptSamples(tmp_path, "tiny", "3", 0)
     kept.write("one", [[sample(2)]])
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:100])
