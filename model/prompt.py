@@ -106,7 +106,7 @@ def build_prompt(
     to the left only. Raises ValueError where the pseudo-tokens leave no room for any text.
     """
     n_pseudo = 0 if plan.pseudo_tokens is None else len(plan.pseudo_tokens)
-    marks = _marks(fim, tokenizer) if limits.suffix_tokens > 0 else None
+    marks = _marks(fim, tokenizer) if limits.suffix_tokens > 0 and _reads_suffix(plan, fim) else None
     path_ids = tokenizer.encode(f"{plan.comment} {plan.path}\n") if plan.path else []
     room = limits.context_window - limits.reserve - n_pseudo - (marks.n_ids if marks else 0)
     if room < 1:
@@ -133,6 +133,13 @@ def build_prompt(
         n_suffix_tokens=len(suffix_ids),
         n_pseudo_tokens=n_pseudo,
     )
+
+
+def _reads_suffix(plan: PromptPlan, fim: FimTemplate | None) -> bool:
+    """Whether what stands after the cursor is told; for some, only where it ends the cursor's own line."""
+    if fim is None:
+        return False
+    return not fim.within_lines_only or bool(plan.suffix.partition("\n")[0].strip())
 
 
 def _marks(fim: FimTemplate | None, tokenizer: Tokenizer) -> _Marks | None:

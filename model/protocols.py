@@ -196,13 +196,17 @@ class FimOrder(StrEnum):
 
 @dataclass(frozen=True)
 class FimTemplate:
-    """The special tokens with which a family was taught to fill in the middle."""
+    """The special tokens with which a family was taught to fill in the middle.
+
+    With `within_lines_only` it is good for holes in a line, and not for whole lines between others.
+    """
 
     prefix: str
     suffix: str
     middle: str
     order: FimOrder = FimOrder.PREFIX_SUFFIX
     stop: tuple[str, ...] = field(default=())
+    within_lines_only: bool = False
 
 
 class Generator(Protocol):

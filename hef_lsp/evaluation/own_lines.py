@@ -29,6 +29,7 @@ from model.evaluation.benchmarks import BenchmarkRow
 from model.evaluation.metrics import repocoder
 
 MOST_ROUNDS = 20
+ONE_ANSWER = {"deadline_ms": NO_DEADLINE_MS, "alternatives": 1}
 PATIENCE_S = 3600.0
 SETTLING_S = 2 * IndexSettings().quiet_ms / 1000
 """After a change the index waits, and says that it is at rest meanwhile."""
@@ -60,7 +61,7 @@ async def measure_own_lines(plan: OwnPlan, say: Callable[[str], None] = lambda _
     model_id = ""
     with tempfile.TemporaryDirectory(prefix="hef-lsp-eval-") as cache:
         for arm in plan.arms:
-            given = {"model": asdict(plan.model), "completion": {"deadline_ms": NO_DEADLINE_MS}}
+            given = {"model": asdict(plan.model), "completion": ONE_ANSWER}
             options = options_of(arm, given)
             async with editor_client(plan.folder, options, plan.command, Path(cache)) as editor:
                 say(f"{arm}: loading and indexing")

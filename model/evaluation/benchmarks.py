@@ -29,7 +29,8 @@ class NoBenchmark(Exception):
 class BenchmarkRow:
     """One completion. `repository` is a folder below the unpacked sources, `path` the file in it.
 
-    `prefix` is the file up to the cursor, `suffix` what followed the target.
+    `prefix` is the file up to the cursor, `suffix` what followed the target: it
+    begins with the end of the target's line, as in an editor where that line is being written.
     """
 
     task_id: str
@@ -74,7 +75,7 @@ def _repoeval(row: Mapping[str, Any], sources: Path) -> BenchmarkRow:
         root.relative_to(sources).as_posix(),
         "/".join(parts),
         "".join(f"{line}\n" for line in lines[:first]),
-        "\n".join(lines[after:]),
+        "".join(f"\n{line}" for line in lines[after:]),
         target,
     )
 
@@ -100,7 +101,7 @@ def _repobench(row: Mapping[str, Any], sources: Path) -> BenchmarkRow:
         root.relative_to(sources).as_posix(),
         row["file_path"],
         "".join(f"{line}\n" for line in lines[:first]),
-        "\n".join(lines[first + 1 :]),
+        "".join(f"\n{line}" for line in lines[first + 1 :]),
         str(row["next_line"]),
     )
 

@@ -1,6 +1,7 @@
 """What the generator reads: the layout, the limits, and that it stays put while one types."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,23 @@ def test_snippets_use_the_open_file_s_comments_where_they_name_none() -> None:
         PromptPlan("p", "", "a.ts", "//", (Snippet("b.ts", "let b"),)), LIMITS, TOKENIZER, None
     )
     assert "// b.ts\n// let b\n// a.ts\np" in text_of(got)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "reads"),
+    [
+        ("x = f(", ")\ny = 2", True),
+        ("x = ", "\ny = 2", False),
+        ("x = 1\n", "\ny = 2", False),
+        ("x = 1\n", "y = 2", True),
+        ("x", "  \ny", False),
+        ("x", "", False),
+    ],
+)
+def test_some_read_the_suffix_only_where_it_ends_the_line(prefix: str, suffix: str, reads: bool) -> None:
+    within = replace(TINY_FIM, within_lines_only=True)
+    expected = built(plan(prefix, suffix), fim=TINY_FIM if reads else None)
+    assert built(plan(prefix, suffix), fim=within) == expected
 
 
 @pytest.mark.parametrize("fim", [None, TINY_FIM])
