@@ -13,7 +13,7 @@ local mapped = {}
 local function pass_on(before, lhs)
   local keys = vim.keycode(lhs)
   if vim.tbl_isempty(before) then
-    vim.api.nvim_feedkeys(keys, 'n', false)
+    vim.api.nvim_feedkeys(keys, 'ni', false) -- before what was typed after it
     return
   end
   local result = nil
@@ -26,7 +26,7 @@ local function pass_on(before, lhs)
   end
   local is_raw = before.callback and before.expr ~= 1
   if not is_raw and type(result) == 'string' and result ~= '' then
-    local mode = before.noremap == 1 and 'n' or 'm'
+    local mode = before.noremap == 1 and 'ni' or 'mi'
     local is_coded = before.expr ~= 1 or before.replace_keycodes == 1
     vim.api.nvim_feedkeys(is_coded and vim.keycode(result) or result, mode, false)
   end
