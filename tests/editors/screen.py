@@ -1,0 +1,55 @@
+"""A program on a real screen: a tmux server of its own, keys sent to it, the screen read back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+WAIT_S = 60.0
+
+
+class Screen:
+    """One tmux session of 100 by 30; `close` ends its server."""
+
+    def __init__(self, home: Path, command: str, env: dict[str, str] | None = None) -> None:
+        tmux = shutil.which("tmux")
+        if tmux is None:
+            pytest.skip("no tmux on PATH")
+        self._tmux = [tmux, "-S", str(home / "tmux.sock"), "-f", os.devnull]
+        self._env = {**(env or os.environ), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+        self._run("new-session", "-d", "-x", "100", "-y", "30", "-s", "s", command)
+        self._run("set-option", "-s", "escape-time", "0")
+
+    def type(self, text: str) -> None:
+        """Key by key, as a hand would."""
+        for letter in text:
+            self._run("send-keys", "-t", "s", "-l", letter)
+            time.sleep(0.03)
+
+    def press(self, *keys: str) -> None:
+        self._run("send-keys", "-t", "s", *keys)
+
+    def text(self) -> str:
+        return self._run("capture-pane", "-t", "s", "-p")
+
+    def wait(self, wanted: str) -> str:
+        """The screen once it shows `wanted`."""
+        ends = time.monotonic() + WAIT_S
+        while wanted not in (shown := self.text()):
+            assert time.monotonic() < ends, f"waited {WAIT_S} s for {wanted!r}; the screen was\n{shown}"
+            time.sleep(0.1)
+        return shown
+
+    def close(self) -> None:
+        subprocess.run([*self._tmux, "kill-server"], env=self._env, check=False, capture_output=True)
+
+    def _run(self, *arguments: str) -> str:
+        run = subprocess.run(
+            [*self._tmux, *arguments], env=self._env, check=True, capture_output=True, text=True
+        )
+        return run.stdout
