@@ -56,7 +56,7 @@ def test_helix_lists_the_suggestion(
     recipe = (ROOT / "editors/helix/languages.toml").read_text()
     config = home / "config/helix"
     config.mkdir(parents=True)
-    here = recipe.split("[[language]]")[0].replace('"hef-lsp"\nargs = ["serve"]', _toml(server))
+    here = recipe.split("[[language]]")[0].replace('command = "hef-lsp"\nargs = ["serve"]', _toml(server))
     assert server[0] in here
     (config / "languages.toml").write_text(here + HELIX)
     screen = Screen(home, shlex.join([hx, str(workspace / "adding.py")]), isolated(home))
@@ -83,7 +83,7 @@ def test_vim_with_ale_lists_the_suggestion(
     if ale is None:
         pytest.skip("no ALE: python tests/editors/install.py vim")
     vimrc = home / "vimrc"
-    command = "'" + shlex.join(server) + "'"
+    command = json.dumps(shlex.join(server))
     vimrc.write_text(VIM.format(ale=ale, command=command, recipe=ROOT / "editors/vim/ale.vim"))
     screen = Screen(home, shlex.join([vim, "-u", str(vimrc), str(workspace / "adding.py")]), isolated(home))
     screens.append(screen)
@@ -117,6 +117,7 @@ EGLOT = """
 """
 
 LSP_MODE = """
+(setq native-comp-enable-subr-trampolines nil native-comp-jit-compilation nil)
 (dolist (folder (file-expand-wildcards {packages})) (add-to-list 'load-path folder))
 (load {recipe})
 (setq hef-lsp-command '{command})

@@ -54,7 +54,9 @@ local function turn(step)
   if Config.is_native() then -- it has one suggestion only, and no way to ask for more
     require('hef_lsp.native').dismiss(bufnr)
   end
-  require('hef_lsp.ghost').turn(bufnr, step)
+  vim.schedule(function() -- after Neovim, which drops every pending request with its own
+    require('hef_lsp.ghost').turn(bufnr, step)
+  end)
   return true
 end
 
@@ -96,12 +98,10 @@ function M.toggle(enabled)
     enabled = not is_on
   end
   is_on = enabled
-  for _, client in ipairs(vim.lsp.get_clients({ name = 'hef_lsp' })) do
-    if Config.is_native() then
-      require('hef_lsp.native').enable(client, enabled)
-    end
-  end
   for bufnr in pairs(attached) do
+    if Config.is_native() then
+      require('hef_lsp.native').enable(bufnr, enabled)
+    end
     require('hef_lsp.ghost').dismiss(bufnr)
   end
 end
@@ -151,7 +151,7 @@ function M.attach(client, bufnr)
   attached[bufnr] = true
   follow(bufnr)
   if Config.is_native() and is_on then
-    require('hef_lsp.native').enable(client, true)
+    require('hef_lsp.native').enable(bufnr, true)
   end
 end
 

@@ -4,10 +4,11 @@ local Item = require('hef_lsp.item')
 
 local M = {}
 
----@param client vim.lsp.Client
+-- By buffer: what is enabled for a client alone cannot be disabled again in Neovim 0.12.4.
+---@param bufnr integer
 ---@param enabled boolean
-function M.enable(client, enabled)
-  vim.lsp.inline_completion.enable(enabled, { client_id = client.id })
+function M.enable(bufnr, enabled)
+  vim.lsp.inline_completion.enable(enabled, { bufnr = bufnr })
 end
 
 ---@param bufnr integer
