@@ -37,10 +37,14 @@ class Screen:
     def text(self) -> str:
         return self._run("capture-pane", "-t", "s", "-p")
 
-    def wait(self, wanted: str) -> str:
-        """The screen once it shows `wanted`."""
+    def wait(self, wanted: str, asking: tuple[str, ...] = ()) -> str:
+        """The screen once it shows `wanted`; the keys `asking` are pressed about every second meanwhile."""
         ends = time.monotonic() + WAIT_S
+        asked = time.monotonic()
         while wanted not in (shown := self.text()):
+            if asking and time.monotonic() - asked > 1.0:
+                self.press(*asking)
+                asked = time.monotonic()
             assert time.monotonic() < ends, f"waited {WAIT_S} s for {wanted!r}; the screen was\n{shown}"
             time.sleep(0.1)
         return shown

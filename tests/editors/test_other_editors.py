@@ -64,7 +64,7 @@ def test_helix_lists_the_suggestion(
     screen.wait("total = 0")
     screen.press("g", "e", "o")
     screen.type("ret")
-    screen.wait("return left + right")
+    screen.wait("return left + right", asking=("C-x",))  # the server may still be loading
     screen.press("Tab", "Enter", "Escape")
     screen.type(":w\r")
     screen.wait("written")
@@ -89,8 +89,7 @@ def test_vim_with_ale_lists_the_suggestion(
     screens.append(screen)
     screen.wait("total = 0")
     screen.type("Goret")
-    screen.press("C-x", "C-o")
-    screen.wait("return left + right")
+    screen.wait("return left + right", asking=("C-x", "C-o"))
 
 
 EGLOT = """
