@@ -1,6 +1,7 @@
 " hef-lsp through ALE: source this file after ALE is on the runtime path.
 " Then `:ALEComplete`, or `let g:ale_completion_enabled = 1` before ALE is loaded, or
-" `set omnifunc=ale#completion#OmniFunc` and CTRL-X CTRL-O.
+" CTRL-X CTRL-O after this line, which overrides what a file type sets:
+" `autocmd FileType * setlocal omnifunc=ale#completion#OmniFunc`
 let g:hef_lsp_command = get(g:, 'hef_lsp_command', 'hef-lsp serve')
 
 function! HefLspRoot(buffer) abort

@@ -14,28 +14,30 @@ WAIT_S = 60.0
 
 
 class Screen:
-    """One tmux session of 100 by 30; `close` ends its server."""
+    """One tmux session of `size` columns and rows; `close` ends its server."""
 
-    def __init__(self, home: Path, command: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, home: Path, command: str, env: dict[str, str] | None = None, size: tuple[int, int] = (100, 30)
+    ) -> None:
         tmux = shutil.which("tmux")
         if tmux is None:
             pytest.skip("no tmux on PATH")
         self._tmux = [tmux, "-S", str(home / "tmux.sock"), "-f", os.devnull]
         self._env = {**(env or os.environ), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
-        self._run("new-session", "-d", "-x", "100", "-y", "30", "-s", "s", command)
-        self._run("set-option", "-s", "escape-time", "0")
+        self.run("new-session", "-d", "-x", str(size[0]), "-y", str(size[1]), "-s", "s", command)
+        self.run("set-option", "-s", "escape-time", "0")
 
-    def type(self, text: str) -> None:
+    def type(self, text: str, pause_s: float = 0.03) -> None:
         """Key by key, as a hand would."""
         for letter in text:
-            self._run("send-keys", "-t", "s", "-l", letter)
-            time.sleep(0.03)
+            self.run("send-keys", "-t", "s", "-l", letter)
+            time.sleep(pause_s)
 
     def press(self, *keys: str) -> None:
-        self._run("send-keys", "-t", "s", *keys)
+        self.run("send-keys", "-t", "s", *keys)
 
     def text(self) -> str:
-        return self._run("capture-pane", "-t", "s", "-p")
+        return self.run("capture-pane", "-t", "s", "-p")
 
     def wait(self, wanted: str, asking: tuple[str, ...] = ()) -> str:
         """The screen once it shows `wanted`; the keys `asking` are pressed about every second meanwhile."""
@@ -52,7 +54,8 @@ class Screen:
     def close(self) -> None:
         subprocess.run([*self._tmux, "kill-server"], env=self._env, check=False, capture_output=True)
 
-    def _run(self, *arguments: str) -> str:
+    def run(self, *arguments: str) -> str:
+        """What a command of tmux prints."""
         run = subprocess.run(
             [*self._tmux, *arguments], env=self._env, check=True, capture_output=True, text=True
         )

@@ -32,7 +32,7 @@ let g:ale_python_auto_virtualenv = 0
 let g:hef_lsp_command = {command}
 runtime plugin/ale.vim
 source {recipe}
-set omnifunc=ale#completion#OmniFunc
+autocmd FileType python setlocal omnifunc=ale#completion#OmniFunc
 """
 
 
