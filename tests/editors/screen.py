@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 
 
 class Screen:
