@@ -129,9 +129,7 @@ class Neovim:
     def wait_ready(self) -> None:
         self.wait(lambda: self.lua("require('hef_lsp').statusline()") == "hef: ready", "a ready server")
 
-    def wait(
-        self, condition: Callable[[], bool], what: str, seen: Callable[[], str] = lambda: ""
-    ) -> None:
+    def wait(self, condition: Callable[[], bool], what: str, seen: Callable[[], str] = lambda: "") -> None:
         ends = time.monotonic() + WAIT_S
         while not condition():
             assert self.process.poll() is None, "Neovim ended"

@@ -68,9 +68,17 @@ def record(screen: Screen, home: Path) -> None:
     act(screen)
     screen.run("detach-client")
     recording.wait(20)
+    cut_end(cast)
     GIF.parent.mkdir(parents=True, exist_ok=True)
     agg = [str(tools / "agg"), "--font-size", "16", "--idle-time-limit", "1.5", "--last-frame-duration", "2"]
     subprocess.run([*agg, str(cast), str(GIF)], check=True)
+
+
+def cut_end(cast: Path) -> None:
+    """Leaves out what tmux writes when it detaches."""
+    lines = cast.read_text().splitlines()
+    end = next((n for n, line in enumerate(lines) if "?1049l" in line or "[detached" in line), len(lines))
+    cast.write_text("\n".join(lines[:end]) + "\n")
 
 
 def act(screen: Screen) -> None:

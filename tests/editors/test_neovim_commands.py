@@ -79,7 +79,9 @@ def test_the_list_holds_the_suggestion(start: StartNeovim) -> None:
 
 def test_help_has_its_tags(start: StartNeovim) -> None:
     neovim = start()
-    neovim.run("vim.cmd('helptags ' .. vim.api.nvim_get_runtime_file('doc/hef-lsp.txt', false)[1]:match('^(.*)/'))")
+    neovim.run(
+        "vim.cmd('helptags ' .. vim.api.nvim_get_runtime_file('doc/hef-lsp.txt', false)[1]:match('^(.*)/'))"
+    )
     for tag in (":Hef", "hef-lsp-install", "hef-lsp-options", "hef-lsp-statusline", "hef-lsp-keys"):
         neovim.run(f"vim.cmd.help('{tag}')")
         assert neovim.lua("vim.fn.expand('%:t')") == "hef-lsp.txt", tag

@@ -16,16 +16,26 @@ LEDGER = """class Ledger:
         self.entries.append((account, amount))
 """
 REPORT = "from ledger import Ledger\n\n\ndef monthly(ledger: Ledger) -> None:\n    for account in ledger.accounts:\n"
-STATUSLINE = "vim.o.statusline = \"%f %=%{v:lua.require'hef_lsp'.statusline()}\""
+LOOK = """
+vim.o.statusline = "%f %=%{v:lua.require'hef_lsp'.statusline()}"
+vim.o.completeopt = 'menuone,noselect'
+"""
 
 
-def test_type_see_accept_and_the_list(nvim: str, home: Path, workspace: Path, embedded_model_path: Path) -> None:
+def test_type_see_accept_and_the_list(
+    nvim: str, home: Path, workspace: Path, embedded_model_path: Path
+) -> None:
     (workspace / "ledger.py").write_text(LEDGER)
     report = workspace / "report.py"
     report.write_text(REPORT)
     init = home / "init.lua"
     settings = {"model": {"name": "smollm2-135m", "offline": True}, "completion": {"deadlineMs": 20000}}
-    write_init(init, real_command(home / "cache"), settings=settings, more=STATUSLINE + "; vim.o.completeopt = 'menuone,noselect'")
+    write_init(
+        init,
+        real_command(home / "cache"),
+        settings=settings,
+        more=STATUSLINE + "; vim.o.completeopt = 'menuone,noselect'",
+    )
     screen = Screen(home, shlex.join([nvim, "--clean", "-u", str(init), str(report)]), isolated(home))
     try:
         screen.wait("hef: ready")

@@ -1,4 +1,4 @@
-"""Helix, Emacs (eglot and lsp-mode) and Vim (ALE) get suggestions in their lists, by the recipes of `editors/`.
+"""Helix, Emacs (eglot, lsp-mode) and Vim (ALE) get suggestions in their lists, by `editors/`'s recipes.
 
 The server is the real one with fake models: it says SCRIPT wherever it is asked.
 """
@@ -79,7 +79,9 @@ def test_vim_with_ale_lists_the_suggestion(
     home: Path, workspace: Path, server: list[str], screens: list[Screen]
 ) -> None:
     vim = program("vim", "vim")
-    ale = next((p for p in (HOME / "vim/root/usr/share/vim-ale", Path("/usr/share/vim-ale")) if p.exists()), None)
+    ale = next(
+        (p for p in (HOME / "vim/root/usr/share/vim-ale", Path("/usr/share/vim-ale")) if p.exists()), None
+    )
     if ale is None:
         pytest.skip("no ALE: python tests/editors/install.py vim")
     vimrc = home / "vimrc"
