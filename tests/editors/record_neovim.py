@@ -1,6 +1,7 @@
 """Records `docs/images/neovim.gif`: Neovim 0.12 on a screen, with the real server and the real model.
 
-Run: python tests/editors/record_neovim.py, after `python tests/editors/install.py neovim-0.12` and `make model`.
+Run: python tests/editors/record_neovim.py, after `make model` and
+`python tests/editors/install.py neovim-0.12`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ LEDGER = """class Ledger:
     def post_entry(self, account, amount):
         self.entries.append((account, amount))
 """
-REPORT = "from ledger import Ledger\n\n\ndef monthly(ledger: Ledger) -> None:\n    for account in ledger.accounts:\n"
+REPORT = """from ledger import Ledger
+
+
+def monthly(ledger: Ledger) -> None:
+    for account in ledger.accounts:
+"""
 LOOK = """
 vim.o.statusline = " %t %=%{v:lua.require'hef_lsp'.statusline()} "
 vim.o.number = true

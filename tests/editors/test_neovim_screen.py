@@ -15,7 +15,12 @@ LEDGER = """class Ledger:
     def post_entry(self, account, amount):
         self.entries.append((account, amount))
 """
-REPORT = "from ledger import Ledger\n\n\ndef monthly(ledger: Ledger) -> None:\n    for account in ledger.accounts:\n"
+REPORT = """from ledger import Ledger
+
+
+def monthly(ledger: Ledger) -> None:
+    for account in ledger.accounts:
+"""
 LOOK = """
 vim.o.statusline = "%f %=%{v:lua.require'hef_lsp'.statusline()}"
 vim.o.completeopt = 'menuone,noselect'
@@ -34,7 +39,7 @@ def test_type_see_accept_and_the_list(
         init,
         real_command(home / "cache"),
         settings=settings,
-        more=STATUSLINE + "; vim.o.completeopt = 'menuone,noselect'",
+        more=LOOK,
     )
     screen = Screen(home, shlex.join([nvim, "--clean", "-u", str(init), str(report)]), isolated(home))
     try:
