@@ -33,6 +33,8 @@ vim.o.statusline = " %t %=%{v:lua.require'hef_lsp'.statusline()} "
 vim.o.number = true
 vim.o.laststatus = 2
 vim.o.background = 'dark'
+vim.o.termguicolors = false
+vim.api.nvim_set_hl(0, 'ComplHint', { ctermfg = 244 })
 """
 
 
@@ -56,7 +58,7 @@ def open_editor(home: Path) -> Screen:
     settings = {"model": {"name": "smollm2-135m", "offline": True}, "completion": {"deadlineMs": 20000}}
     write_init(home / "init.lua", real_command(home / "cache"), settings=settings, more=LOOK)
     nvim = str(HOME / "neovim-0.12/bin/nvim")
-    command = shlex.join([nvim, "--clean", "-u", str(home / "init.lua"), str(work / "report.py")])
+    command = "env TERM=screen-256color " + shlex.join([nvim, "--clean", "-u", str(home / "init.lua"), str(work / "report.py")])
     screen = Screen(home, command, isolated(home), size=(72, 16))
     screen.run("set-option", "-g", "status", "off")
     screen.wait("hef: ready")
