@@ -58,7 +58,9 @@ def open_editor(home: Path) -> Screen:
     settings = {"model": {"name": "smollm2-135m", "offline": True}, "completion": {"deadlineMs": 20000}}
     write_init(home / "init.lua", real_command(home / "cache"), settings=settings, more=LOOK)
     nvim = str(HOME / "neovim-0.12/bin/nvim")
-    command = "env TERM=screen-256color " + shlex.join([nvim, "--clean", "-u", str(home / "init.lua"), str(work / "report.py")])
+    command = "env TERM=screen-256color " + shlex.join(
+        [nvim, "--clean", "-u", str(home / "init.lua"), str(work / "report.py")]
+    )
     screen = Screen(home, command, isolated(home), size=(72, 16))
     screen.run("set-option", "-g", "status", "off")
     screen.wait("hef: ready")
