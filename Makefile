@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` shows the main job, `make test` runs the tests.
 .DEFAULT_GOAL := help
-.PHONY: help install model demo test check format docs clean
+.PHONY: help install model demo test test-editors test-neovim test-other-editors check format docs clean
 
 # The first interpreter that the project supports (3.11 to 3.13).
 PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \
@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 help:  ## Say what can be made.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "hef-lsp needs Python 3.11, 3.12 or 3.13; none was found. Install one or say PYTHON=/path/to/python"; exit 1; }
@@ -28,6 +28,16 @@ demo: model  ## Index a repository that is not ours, edit it, complete in it, ex
 
 test: model  ## Run all tests.
 	$(BIN)/python -m pytest
+
+test-editors: test-neovim test-other-editors  ## Drive the editors that can be had, in .editors/, against the server.
+
+test-neovim: model  ## Drive Neovim 0.11 and 0.12, headless and on a screen.
+	$(BIN)/python tests/editors/install.py neovim-0.11 neovim-0.12
+	HEF_TEST_EDITORS=1 $(BIN)/python -m pytest tests/editors -k neovim
+
+test-other-editors: model  ## Drive Helix, Emacs and Vim.
+	$(BIN)/python tests/editors/install.py helix emacs vim
+	HEF_TEST_EDITORS=1 $(BIN)/python -m pytest tests/editors -k 'not neovim'
 
 check: $(STAMP)  ## Lint, types, layers, sizes.
 	$(BIN)/ruff check .

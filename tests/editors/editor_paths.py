@@ -1,0 +1,39 @@
+"""Where the editors that the tests drive are, and the reason for skipping where one is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = ROOT / ".editors"
+STUB = ROOT / "tests/e2e/stub_server.py"
+WANTED = "HEF_TEST_EDITORS"
+
+
+def program(editor: str, name: str) -> str:
+    """The path of `name`: of the installed `editor`, else the one on PATH where any version will do."""
+    if not os.environ.get(WANTED):
+        pytest.skip("tests that drive editors run with `make test-editors`")
+    installed = HOME / editor / "bin" / name
+    if installed.exists():
+        return str(installed)
+    found = None if editor.startswith("neovim") else shutil.which(name)
+    if found is None:
+        pytest.skip(f"no {editor}: python tests/editors/install.py {editor}")
+    return found
+
+
+def stub_command(cache: Path, *arguments: str) -> list[str]:
+    """The real server with fake models."""
+    return [sys.executable, "-I", str(STUB), "--cache-dir", str(cache), *arguments]
+
+
+def real_command(cache: Path) -> list[str]:
+    """The real server with the real model."""
+    start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from hef_lsp.cli import main; main()"
+    return [sys.executable, "-I", "-c", start, "serve", "--cache-dir", str(cache)]

@@ -1,0 +1,62 @@
+"""A program on a real screen: a tmux server of its own, keys sent to it, the screen read back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+WAIT_S = 120.0
+
+
+class Screen:
+    """One tmux session of `size` columns and rows; `close` ends its server."""
+
+    def __init__(
+        self, home: Path, command: str, env: dict[str, str] | None = None, size: tuple[int, int] = (100, 30)
+    ) -> None:
+        tmux = shutil.which("tmux")
+        if tmux is None:
+            pytest.skip("no tmux on PATH")
+        self._tmux = [tmux, "-S", str(home / "tmux.sock"), "-f", os.devnull]
+        self._env = {**(env or os.environ), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+        self.run("new-session", "-d", "-x", str(size[0]), "-y", str(size[1]), "-s", "s", command)
+        self.run("set-option", "-s", "escape-time", "0")
+
+    def type(self, text: str, pause_s: float = 0.03) -> None:
+        """Key by key, as a hand would."""
+        for letter in text:
+            self.run("send-keys", "-t", "s", "-l", letter)
+            time.sleep(pause_s)
+
+    def press(self, *keys: str) -> None:
+        self.run("send-keys", "-t", "s", *keys)
+
+    def text(self) -> str:
+        return self.run("capture-pane", "-t", "s", "-p")
+
+    def wait(self, wanted: str, asking: tuple[str, ...] = ()) -> str:
+        """The screen once it shows `wanted`; the keys `asking` are pressed about every second meanwhile."""
+        ends = time.monotonic() + WAIT_S
+        asked = time.monotonic()
+        while wanted not in (shown := self.text()):
+            if asking and time.monotonic() - asked > 1.0:
+                self.press(*asking)
+                asked = time.monotonic()
+            assert time.monotonic() < ends, f"waited {WAIT_S} s for {wanted!r}; the screen was\n{shown}"
+            time.sleep(0.1)
+        return shown
+
+    def close(self) -> None:
+        subprocess.run([*self._tmux, "kill-server"], env=self._env, check=False, capture_output=True)
+
+    def run(self, *arguments: str) -> str:
+        """What a command of tmux prints."""
+        run = subprocess.run(
+            [*self._tmux, *arguments], env=self._env, check=True, capture_output=True, text=True
+        )
+        return run.stdout
