@@ -127,10 +127,11 @@ def _differences(run: Report) -> _Sheet:
                 (
                     name,
                     f"{change['wins']}, {change['losses']}",
+                    f"{change['p']:.3f}",
                     *(f"{mean['value']:+.3f} ({mean['low']:+.3f} to {mean['high']:+.3f})" for mean in means),
                 )
             )
-    return _Sheet(("difference", "rows won, lost", "EM", "ES"), rows)
+    return _Sheet(("difference", "rows won, lost", "p", "EM", "ES"), rows)
 
 
 def _markdown(sheet: _Sheet) -> list[str]:

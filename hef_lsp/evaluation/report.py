@@ -15,7 +15,7 @@ from hef_lsp.bench.figures import Report
 from hef_lsp.evaluation.arms import NONE, TEXT
 from hef_lsp.evaluation.runner import ArmResult
 from model.evaluation.benchmarks import BenchmarkRow
-from model.evaluation.metrics import Score, Scorer, mean_of, paired_difference, score
+from model.evaluation.metrics import Score, Scorer, mean_of, paired_difference, score, sign_test
 
 FIGURES = ("em", "es", "id_em", "id_f1")
 HARM = 0.1
@@ -124,7 +124,8 @@ def _difference(scored: Scored, arm: str, base: str) -> Report:
     }
     right = {side: {task for task in common if scored[side][task].score.em} for side in (arm, base)}
     counts = {"wins": len(right[arm] - right[base]), "losses": len(right[base] - right[arm])}
-    return {"n": len(common)} | counts | {name: asdict(mean) for name, mean in differences.items()}
+    p = {"p": round(sign_test(counts["wins"], counts["losses"]), 4)}
+    return {"n": len(common)} | counts | p | {name: asdict(mean) for name, mean in differences.items()}
 
 
 def _by_size(answers: Mapping[str, _Scored]) -> list[Report]:

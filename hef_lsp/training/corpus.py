@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from indexer.quality import why_rejected
+from indexer.source_files import SourceTree
 
 PERMISSIVE = re.compile(
     r"\b(MIT|BSD|0BSD|Apache|ISC|PSF|Python Software Foundation|Zlib|Unlicense|HPND|CC0)\b", re.IGNORECASE
@@ -26,7 +27,10 @@ PERMISSIVE = re.compile(
 RESTRICTED = re.compile(
     r"\b(A?L?GPL\w*|GNU|MPL|Mozilla|EPL|CC-BY-NC|Proprietary|Commercial)\b", re.IGNORECASE
 )
+OWN = "a local folder"
+"""The licence of what lies unpacked: it is not read, and stands so in the provenance."""
 LARGEST_FILE_BYTES = 60_000
+MOST_FILES = 100_000
 SMALLEST_FILE_LINES = 20
 LARGEST_PACKAGE_BYTES = 2_500_000
 FINGERPRINT_LINES = 6
@@ -104,7 +108,10 @@ def fingerprints_of(text: str) -> np.ndarray:
 
 
 def read_corpora(archives: Iterable[Path], exclusions: Exclusions, counts: CorpusCounts) -> Iterator[Corpus]:
-    """The packages that may be trained on, one after the other; a file seen before is left out."""
+    """The packages that may be trained on, one after the other; a file seen before is left out.
+
+    A folder among `archives` is a repository of the user's own: what may be learned of it is theirs to say.
+    """
     seen: set[bytes] = set()
     for archive in sorted(archives):
         name = re.split(r"-\d", archive.name, maxsplit=1)[0]
@@ -116,8 +123,8 @@ def read_corpora(archives: Iterable[Path], exclusions: Exclusions, counts: Corpu
         except (zipfile.BadZipFile, tarfile.TarError, OSError):
             counts.leave_out("archive cannot be read")
             continue
-        licence = _licence(members)
-        if not PERMISSIVE.search(licence) or RESTRICTED.search(licence):
+        licence = OWN if archive.is_dir() else _licence(members)
+        if (licence != OWN and not PERMISSIVE.search(licence)) or RESTRICTED.search(licence):
             counts.leave_out("licence not known to be permissive")
             continue
         files = _files(members, exclusions, seen, counts)
@@ -130,6 +137,12 @@ def read_corpora(archives: Iterable[Path], exclusions: Exclusions, counts: Corpu
 
 def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of Python files and metadata; an sdist's own top folder is taken off."""
+    if archive.is_dir():
+        tree = SourceTree(archive, (), MOST_FILES, LARGEST_FILE_BYTES)
+        for file in tree.scan():
+            if file.path.endswith(".py"):
+                yield file.path, (archive / file.path).read_bytes()
+        return
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
             for info in wheel.infolist():

@@ -7,6 +7,7 @@ Owns exact match, edit similarity, identifiers and bootstrap intervals. Rows are
 from __future__ import annotations
 
 import keyword
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -86,6 +87,13 @@ def mean_of(values: Sequence[float], seed: int = 0) -> Mean:
     means = source.choice(numbers, (N_RESAMPLES, len(numbers))).mean(axis=1)
     low, high = np.percentile(means, (2.5, 97.5))
     return Mean(float(numbers.mean()), float(low), float(high))
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """The two-sided p of so uneven a split were both alike (McNemar's exact test); 1.0 for no rows."""
+    n, fewer = wins + losses, min(wins, losses)
+    tail = sum(math.comb(n, k) for k in range(fewer + 1)) / float(2**n)
+    return min(1.0, 2 * tail)
 
 
 def paired_difference(one: Sequence[float], other: Sequence[float], seed: int = 0) -> Mean:

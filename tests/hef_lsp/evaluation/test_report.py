@@ -88,7 +88,7 @@ def test_a_page_and_a_table() -> None:
     assert "tiny, commit abc, a machine <1>, now; seed 0, suffix not shown." in page
     assert "## a-bench, dev" in page and "## other, dev" in page
     assert re.search(r"^\| none \| 4 \| 0\.500 \(", page, re.MULTILINE)
-    assert "| text - none | 2, 1 | +0.250 (" in page
+    assert "| text - none | 2, 1 | 1.000 | +0.250 (" in page
     assert "| text+memory | 1.000 (2) | 0.500 (2) | 0.250 | 0.43 | 5, 5 |" in page
     assert table_of(run).row_count == 4
 

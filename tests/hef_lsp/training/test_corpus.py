@@ -99,3 +99,15 @@ def test_copies_short_files_and_broken_archives_are_counted(tmp_path: Path) -> N
     corpora, counts = read(tmp_path)
     assert len(corpora[0].files) == 2  # one of the two copies
     assert counts.left_out == {"seen before": 1, "short": 1, "archive cannot be read": 1}
+
+
+def test_a_folder_is_a_repository_of_ones_own(tmp_path: Path) -> None:
+    own = tmp_path / "mine"
+    (own / "pkg").mkdir(parents=True)
+    (own / "pkg" / "a.py").write_text(LONG)
+    (own / "b.py").write_text(OTHER)
+    (own / "ignored.py").write_text(LONG.replace("value", "third"))
+    (own / ".gitignore").write_text("ignored.py\n")
+    (corpus,), counts = read(tmp_path)
+    assert (corpus.name, corpus.licence) == ("mine", "a local folder")
+    assert set(corpus.files) == {"pkg/a.py", "b.py"} and counts.packages == 1

@@ -12,6 +12,7 @@ from model.evaluation.metrics import (
     repobench,
     repocoder,
     score,
+    sign_test,
 )
 
 
@@ -71,3 +72,9 @@ def test_a_difference_is_taken_row_by_row() -> None:
     assert round(difference.value, 4) == 0.3333
     with pytest.raises(ValueError, match="argument"):
         paired_difference([1.0], [])
+
+
+def test_the_sign_test_against_values_of_the_binomial() -> None:
+    assert sign_test(0, 0) == 1.0 and sign_test(3, 3) == 1.0
+    assert sign_test(5, 0) == sign_test(0, 5) == 2 / 32
+    assert sign_test(8, 2) == pytest.approx(2 * (1 + 10 + 45) / 1024)
