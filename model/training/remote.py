@@ -21,6 +21,7 @@ import torch
 from tokenizers import Tokenizer as Backend
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from model.errors import CheckpointMismatch
 from model.fuser import FuserConfig
@@ -219,6 +220,7 @@ def _arguments() -> argparse.ArgumentParser:
 
 def load(folder: Path, gguf: str | None, device: torch.device, dtype: torch.dtype) -> tuple[Any, HfTokenizer]:
     """The generator, for evaluation only, and its tokenizer."""
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     named = {"gguf_file": gguf} if gguf else {}
     model = cast(Any, AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **named)).to(device).eval()
     model.requires_grad_(False)
