@@ -1,4 +1,4 @@
-"""`workspace/executeCommand`: status, index, explanation and context mode, as plain JSON values."""
+"""`workspace/executeCommand`: status, index, explanation, tree and context mode, as plain JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from pygls.exceptions import JsonRpcInvalidParams
 
+from hef_lsp.outline import outline
 from hef_lsp.session import Session
 from hef_lsp.settings import ContextMode
 
@@ -68,6 +69,30 @@ def set_context(session: Session, arguments: list[Any]) -> str:
     session.settings_changed(before)
     session.status.changed()
     return str(arguments[0])
+
+
+def hierarchy(session: Session, arguments: list[Any]) -> list[dict[str, Any]]:
+    """The tree of each folder, open at the root and at the ids that are given."""
+    opened = arguments[0] if arguments else []
+    if not isinstance(opened, list) or not all(isinstance(node_id, str) for node_id in opened):
+        raise JsonRpcInvalidParams(
+            "hef.hierarchy takes a list of ids of nodes, or nothing for the root alone"
+        )
+    trees = []
+    for folder in session.folders.values():
+        view = folder.view()
+        tree = None if view is None else dataclasses.asdict(outline(view, opened))
+        if tree is not None:
+            tree["name"] = folder.root.name
+        trees.append(
+            {
+                "root": str(folder.root),
+                "generation": view.generation if view else 0,
+                "pending": int(folder.status().get("pending", 0)),
+                "tree": tree,
+            }
+        )
+    return trees
 
 
 def _context(session: Session) -> str:
