@@ -45,7 +45,8 @@ export class Editor {
   }
 
   async focusText() {
-    await this.page.keyboard.press("Control+1");
+    await this.page.locator(".editor-container .monaco-editor .view-lines").first().click();
+    await this.page.waitForSelector(".editor-container .monaco-editor.focused");
   }
 
   async command(title) {

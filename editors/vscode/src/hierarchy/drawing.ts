@@ -30,48 +30,53 @@ function draw(picture: Picture): void {
   }
 }
 
+interface Drawing {
+  readonly root: string;
+  readonly retrieved: readonly Retrieved[];
+  readonly next: Map<string, string>;
+}
+
 function drawFolder(folder: FolderTree, retrieved: readonly Retrieved[], next: Map<string, string>): HTMLElement {
   const box = element("div", "folder");
   if (folder.tree) {
-    box.append(...drawNode(folder.tree, folder.root, retrieved, next));
+    box.append(...drawNode(folder.tree, { root: folder.root, retrieved, next }, false));
   }
   return box;
 }
 
-function drawNode(
-  node: TreeNode,
-  root: string,
-  retrieved: readonly Retrieved[],
-  next: Map<string, string>,
-): HTMLElement[] {
-  const row = drawRow(node, root, retrieved, next);
+/** `isNews`: that it was not there before means that it is new, and not that its parent was closed. */
+function drawNode(node: TreeNode, drawing: Drawing, isNews: boolean): HTMLElement[] {
+  const row = drawRow(node, drawing, isNews);
   if (!node.children) {
     return [row];
   }
   open.add(node.id);
+  const wasOpen = node.children.some((child) => seen.has(keyOf(child, drawing.root)));
   const children = element("div", "children");
   children.setAttribute("role", "group");
-  children.append(...node.children.flatMap((child) => drawNode(child, root, retrieved, next)));
+  children.append(...node.children.flatMap((child) => drawNode(child, drawing, wasOpen)));
   if (node.n_left_out > 0) {
     children.append(element("div", "count", `and ${node.n_left_out} more`));
   }
   return [row, children];
 }
 
-function drawRow(
-  node: TreeNode,
-  root: string,
-  retrieved: readonly Retrieved[],
-  next: Map<string, string>,
-): HTMLElement {
-  const key = `${root}\n${node.id}`;
+/** A chunk is known by what it holds: others before it may come and go. */
+function keyOf(node: TreeNode, root: string): string {
+  return `${root}\n${node.kind === "chunk" ? `${node.path}\n${node.digest}` : node.id}`;
+}
+
+function drawRow(node: TreeNode, drawing: Drawing, isNews: boolean): HTMLElement {
+  const { root, retrieved, next } = drawing;
+  const key = keyOf(node, root);
   const look = `${node.digest} ${node.memory}`;
+  const before = seen.get(key);
   next.set(key, look);
   const row = element("div", "row");
   row.setAttribute("role", "treeitem");
   row.setAttribute("data-key", key);
   row.tabIndex = 0;
-  row.classList.toggle("changed", seen.size > 0 && seen.get(key) !== look && (seen.has(key) || node.kind === "chunk"));
+  row.classList.toggle("changed", before === undefined ? isNews : before !== look);
   colour(row, node, retrieved);
   const twist = node.kind === "chunk" ? "" : node.children ? "▾" : "▸";
   row.append(element("span", "twist", twist), element("span", `mark ${node.memory}`), element("span", "name", node.name));
