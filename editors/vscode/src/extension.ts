@@ -8,6 +8,7 @@ import { openPlace, type Place } from "./places";
 import { HierarchyView } from "./hierarchy/view";
 import { chooseContext, chooseModel, showMenu } from "./menu";
 import { PrivateEnvironment } from "./server/environment";
+import { nameServer } from "./server/finding";
 import { NO_SERVER, Service } from "./service";
 import { StatusBar } from "./statusBar";
 
@@ -36,6 +37,7 @@ export function activate(context: vscode.ExtensionContext): void {
     "hef.showHierarchy": () => vscode.commands.executeCommand("hef.hierarchyView.focus"),
     "hef.restart": () => service.restart(true),
     "hef.install": install,
+    "hef.nameServer": () => nameServer(),
     "hef.showLog": () => log.show(),
     "hef.openPlace": (place: Place) => openPlace(place),
   };
@@ -69,13 +71,13 @@ async function offer(service: Service, install: () => Promise<void>): Promise<vo
     return;
   }
   const choice = await vscode.window.showInformationMessage(
-    "hef-lsp: the server was not found. It can be set up in an environment of its own, which fetches about 1 GB of Python packages.",
+    "hef-lsp: the server was not found. It can be set up in an environment of its own, which fetches Python packages of 1 to 4 GB, most of it PyTorch.",
     "Set Up",
     "Name Its Path",
   );
   if (choice === "Set Up") {
     await install();
   } else if (choice) {
-    await vscode.commands.executeCommand("workbench.action.openSettings", "hef.server.path");
+    await nameServer();
   }
 }

@@ -34,6 +34,7 @@ function entries(service: Service): Entry[] {
   const isPaused = state === "paused";
   const restart = { label: "$(refresh) Restart the server", command: "hef.restart" };
   const setUp = { label: "$(cloud-download) Set up the server", command: "hef.install" };
+  const name = { label: "$(file-directory) Name the server's path", command: "hef.nameServer" };
   const log = { label: "$(output) Show the log", command: "hef.showLog" };
   if (state === NO_MODEL || state === NOT_ALLOWED) {
     const label = state === NO_MODEL ? "$(cloud-download) Fetch the model" : "$(shield) Read this workspace";
@@ -41,7 +42,7 @@ function entries(service: Service): Entry[] {
     return [{ ...restart, label }, ...(state === NO_MODEL ? [model] : []), log];
   }
   if (!service.launcher) {
-    return [setUp, { ...restart, label: "$(refresh) Look for the server again" }, log];
+    return [setUp, name, { ...restart, label: "$(refresh) Look for the server again" }, log];
   }
   return [
     isPaused

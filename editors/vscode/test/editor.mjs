@@ -63,6 +63,14 @@ export class Editor {
     await row.click();
   }
 
+  /** Fills the box that asks for a text. */
+  async answer(text) {
+    const box = this.page.locator(".quick-input-widget .quick-input-box input");
+    await box.waitFor();
+    await box.fill(text);
+    await box.press("Enter");
+  }
+
   async type(text, delay = 30) {
     await this.page.keyboard.type(text, { delay });
   }

@@ -19,6 +19,7 @@ th, td { text-align: left; padding: 0.2em 0.8em 0.2em 0; vertical-align: top; }
 th { border-bottom: 1px solid var(--vscode-panel-border); font-weight: 600; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 pre { margin: 0; padding: 0.4em 0.6em; background: var(--vscode-textCodeBlock-background); overflow-x: auto; }
+td pre { max-width: 34em; }
 tr.unused { opacity: 0.6; }
 .note { color: var(--vscode-descriptionForeground); }
 `;
@@ -49,7 +50,7 @@ function hits(found: readonly ExplainedHit[]): string {
   }
   const head =
     '<tr><th>Place</th><th>Kind</th><th class="number">Score</th><th class="number">By meaning</th>' +
-    '<th class="number">By words</th><th>Begins with</th></tr>';
+    '<th class="number">By words</th></tr>';
   return `<table>${head}${found.map(row).join("")}</table>`;
 }
 
@@ -57,12 +58,16 @@ function row(hit: ExplainedHit): string {
   const place = { path: hit.path, startLine: hit.start_line, endLine: hit.end_line };
   const lines = hit.kind === "chunk" ? `:${hit.start_line + 1}-${hit.end_line}` : "";
   const cells = [
-    `<td>${commandLink(OPEN_PLACE, place, `${hit.path || "(the whole workspace)"}${lines}`)}</td>`,
+    `<td>${commandLink(OPEN_PLACE, place, `${hit.path || "(the whole workspace)"}${lines}`)}${preview(hit)}</td>`,
     `<td>${hit.kind}${hit.used ? "" : ", not used"}</td>`,
     ...[hit.score, hit.dense_score, hit.lexical_score].map((score) => `<td class="number">${score.toFixed(3)}</td>`),
-    `<td><pre>${escaped(hit.text.split("\n").slice(0, 3).join("\n"))}</pre></td>`,
   ];
   return `<tr${hit.used ? "" : ' class="unused"'}>${cells.join("")}</tr>`;
+}
+
+function preview(hit: ExplainedHit): string {
+  const lines = hit.text.split("\n").slice(0, 3).join("\n");
+  return lines.trim() ? `<pre>${escaped(lines)}</pre>` : "";
 }
 
 function figures(explanation: Explanation): string {

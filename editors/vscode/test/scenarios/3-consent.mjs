@@ -27,6 +27,7 @@ export default async function (editor, step) {
   await download.getByRole("button", { name: "Not Now" }).click();
   step("the model was asked for, with its size");
 
+  await editor.page.waitForTimeout(3000); // VS Code keeps answers a little later than they are given
   await editor.page.reload();
   await editor.waitForStatus(/hef: no model/, 60);
   await editor.page.waitForTimeout(3000);

@@ -1,4 +1,4 @@
-// No server anywhere: said once, with what can be done; a wrong path is named; the walkthrough opens.
+// No server anywhere: said once, with what can be done; a wrong path is named, a right one starts it; the walkthrough.
 
 export const host = () => ({
   environment: { PATH: "/usr/bin:/bin" },
@@ -9,15 +9,21 @@ export default async function (editor, step) {
   await editor.waitForStatus(/hef: no server/);
   const offer = editor.notification("the server was not found");
   await offer.getByRole("button", { name: "Set Up", exact: true }).waitFor();
+  await editor.picture("no-server");
   step("setting it up is offered");
   await offer.getByRole("button", { name: "Name Its Path" }).click();
-  const field = editor.page.locator(".settings-editor input[type='text']").first();
-  await field.fill("relative/hef-lsp");
-  await field.press("Enter");
+  await editor.answer(process.execPath);
   await editor.waitForStatus(/hef: error/);
-  step("a path that is not absolute is an error in the status bar");
-  await editor.picture("wrong-path");
+  step("a path without a server is an error in the status bar");
 
+  await editor.command("hef: Name the Server's Path");
+  await editor.answer(process.env.HEF_TEST_SERVER);
+  await editor.waitForStatus(/hef: ready/);
+  step("with the right path it starts");
+
+  await editor.command("hef: Name the Server's Path");
+  await editor.answer("");
+  await editor.waitForStatus(/hef: no server/);
   await editor.command("Welcome: Open Walkthrough");
   await editor.pick("Complete code with the whole repository");
   await editor.page.locator(".getting-started-step", { hasText: "Have the server" }).first().waitFor();
