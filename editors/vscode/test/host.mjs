@@ -27,11 +27,17 @@ const QUIET = {
   "window.commandCenter": false,
 };
 
-/** `machine` are settings that only the machine may say; `cache`: "users" shares the user's models. */
-export async function startHost({ settings = {}, machine = {}, environment = {}, models = "users" } = {}) {
+/**
+ * `machine` are settings that only the machine may say; `models`: "users" shares the user's models; `venv` is a
+ * virtual environment that is to be the workspace's.
+ */
+export async function startHost({ settings = {}, machine = {}, environment = {}, models = "users", venv } = {}) {
   const root = mkdtempSync(join(FETCHED, "run-"));
   const [data, extensions, folder, cache] = ["data", "extensions", "workspace", "cache"].map((name) => join(root, name));
   cpSync(join(HERE, "workspace"), folder, { recursive: true });
+  if (venv) {
+    symlinkSync(venv, join(folder, ".venv"));
+  }
   writeJson(join(data, "User", "settings.json"), { "security.workspace.trust.enabled": false, ...QUIET, ...settings });
   writeJson(join(data, "Machine", "settings.json"), machine);
   writeFileSync(join(root, "config.yaml"), "auth: none\n");

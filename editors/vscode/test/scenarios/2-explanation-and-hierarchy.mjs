@@ -31,6 +31,9 @@ export default async function (editor, step) {
   await view.locator(".row.hit0").waitFor({ timeout: 30_000 });
   step(`retrieved: ${JSON.stringify(await view.locator(".row.hit0, .row.hit1, .row.hit2").allInnerTexts())}`);
 
+  await editor.page.waitForTimeout(500);
+  await editor.picture("hierarchy-and-ghost-text");
+
   const stock = view.locator(".row", { hasText: "stock.py" });
   if ((await stock.getAttribute("aria-expanded")) === "false") {
     await stock.click();
