@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` shows the main job, `make test` runs the tests.
 .DEFAULT_GOAL := help
-.PHONY: help install model demo test test-editors test-neovim test-other-editors check format docs clean
+.PHONY: help install model demo test test-editors test-vscode test-neovim test-other-editors vsix check format docs clean
 
 # The first interpreter that the project supports (3.11 to 3.13).
 PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \
@@ -29,7 +29,7 @@ demo: model  ## Index a repository that is not ours, edit it, complete in it, ex
 test: model  ## Run all tests.
 	$(BIN)/python -m pytest
 
-test-editors: test-neovim test-other-editors  ## Drive the editors that can be had, in .editors/, against the server.
+test-editors: test-vscode test-neovim test-other-editors  ## Drive the editors that can be had against the server.
 
 test-neovim: model  ## Drive Neovim 0.11 and 0.12, headless and on a screen.
 	$(BIN)/python tests/editors/install.py neovim-0.11 neovim-0.12
@@ -50,8 +50,28 @@ format: $(STAMP)  ## Put imports and layout in order.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP)  ## Write docs/settings.md anew from the settings.
+docs: $(STAMP)  ## Write docs/settings.md and the extension's settings anew from the settings.
 	$(BIN)/python -m hef_lsp.settings_reference > docs/settings.md
+	$(BIN)/python -m hef_lsp.settings_schema editors/vscode/package.json
+
+VSCODE := editors/vscode
+VSCODE_STAMP := $(VSCODE)/node_modules/.installed
+
+$(VSCODE_STAMP): $(VSCODE)/package-lock.json
+	@command -v npm >/dev/null || { echo "the VS Code extension is built with Node 20 or later and its npm; install them"; exit 1; }
+	cd $(VSCODE) && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+vsix: $(STAMP) $(VSCODE_STAMP)  ## Package the VS Code extension, with the server's wheel in it.
+	rm -rf $(VSCODE)/server $(VSCODE)/dist build
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir $(VSCODE)/server .
+	cp constraints.txt $(VSCODE)/server/
+	cp LICENSE $(VSCODE)/
+	cd $(VSCODE) && npm run --silent check && npm run --silent build && npm run --silent package
+
+test-vscode: vsix model  ## Try the extension in the real VS Code (fetches it once, 800 MB).
+	cd $(VSCODE) && bash test/fetch-vscode.sh && HEF_TEST_SERVER="$(CURDIR)/$(BIN)/python" npm run --silent test
 
 clean:  ## Remove what was made here (not the models).
+	rm -rf $(VSCODE)/node_modules $(VSCODE)/dist $(VSCODE)/server $(VSCODE)/.vscode-test $(VSCODE)/*.vsix
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

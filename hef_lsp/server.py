@@ -54,6 +54,7 @@ COMMANDS: dict[str, Callable[[Session, list[Any]], Any]] = {
     "hef.reindex": commands.reindex,
     "hef.pause": commands.pause,
     "hef.explain": commands.explain,
+    "hef.hierarchy": commands.hierarchy,
     "hef.setContext": commands.set_context,
 }
 

@@ -41,7 +41,7 @@ def _rows(kind: type) -> str:
         if field.metadata["low"] is not None:
             bounds = f" ({field.metadata['low']} to {field.metadata['high']})"
         meaning = f"{field.metadata['help']}{bounds}"
-        rows.append(f"| `{_camel_case(field.name)}` | `{_shown(field.default)}` | {meaning} |\n")
+        rows.append(f"| `{camel_case(field.name)}` | `{_shown(field.default)}` | {meaning} |\n")
     return "".join(rows)
 
 
@@ -51,7 +51,8 @@ def _shown(value: object) -> str:
     )
 
 
-def _camel_case(name: str) -> str:
+def camel_case(name: str) -> str:
+    """The name of a setting as editors write it."""
     first, *rest = name.split("_")
     return first + "".join(part.capitalize() for part in rest)
 

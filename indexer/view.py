@@ -86,6 +86,12 @@ class IndexView:
         flat = self.store.vectors(list(dict.fromkeys(digests)), self.fuser_id)
         return {digest: vector.reshape(self.memory_shape) for digest, vector in flat.items()}
 
+    def fused(self, digests: Sequence[str]) -> set[str]:
+        """Those of `digests` that have a memory by now."""
+        if self.fuser_id is None:
+            return set()
+        return self.store.with_vectors(list(dict.fromkeys(digests)), self.fuser_id)
+
     def __contains__(self, digest: str) -> bool:
         """Whether some node has this digest."""
         return digest in self.places.of_digest

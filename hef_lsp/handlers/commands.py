@@ -1,14 +1,18 @@
-"""`workspace/executeCommand`: status, index, explanation and context mode, as plain JSON values."""
+"""`workspace/executeCommand`: status, index, explanation, tree and context mode, as plain JSON."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+from collections.abc import Coroutine
 from typing import Any
 
 from pygls.exceptions import JsonRpcInvalidParams
 
+from hef_lsp.outline import outline
 from hef_lsp.session import Session
 from hef_lsp.settings import ContextMode
+from hef_lsp.workspace import WorkspaceFolder
 
 FIGURES = ("files", "chunks", "nodes", "embedded", "encoded", "fused", "pending", "generation")
 BYTES = ("bytes_on_disk", "bytes_in_memory")
@@ -68,6 +72,26 @@ def set_context(session: Session, arguments: list[Any]) -> str:
     session.settings_changed(before)
     session.status.changed()
     return str(arguments[0])
+
+
+def hierarchy(session: Session, arguments: list[Any]) -> Coroutine[Any, Any, list[dict[str, Any]]]:
+    """The tree of each folder, open at the root and at the ids that are given; read beside the messages."""
+    opened = arguments[0] if arguments else []
+    if not isinstance(opened, list) or not all(isinstance(node_id, str) for node_id in opened):
+        raise JsonRpcInvalidParams(
+            "hef.hierarchy takes a list of ids of nodes, or nothing for the root alone"
+        )
+    folders = list(session.folders.values())
+    return asyncio.to_thread(lambda: [_tree(folder, opened) for folder in folders])
+
+
+def _tree(folder: WorkspaceFolder, opened: list[str]) -> dict[str, Any]:
+    view = folder.view()
+    pending = int(folder.status().get("pending", 0))
+    if view is None:
+        return {"root": str(folder.root), "generation": 0, "pending": pending, "tree": None}
+    tree = dataclasses.asdict(outline(view, opened)) | {"name": folder.root.name}
+    return {"root": str(folder.root), "generation": view.generation, "pending": pending, "tree": tree}
 
 
 def _context(session: Session) -> str:

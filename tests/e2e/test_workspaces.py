@@ -10,6 +10,7 @@ from conftest import Start
 from wire import Wire
 
 WATCHES = {"didChangeWatchedFiles": {"dynamicRegistration": True}}
+UNFIT = {"command": "hef.hierarchy", "arguments": ["file:a.py"]}
 CREATED, CHANGED, DELETED = 1, 2, 3
 
 
@@ -169,6 +170,11 @@ def test_commands_answer_plain_values(start: Start, root: Path) -> None:
     wire.inline(uri, 0, 4)
     assert wire.command("hef.explain", uri)["suggestions"] == ["return total"]
     assert wire.command("hef.explain") == wire.command("hef.explain", uri)
+    (folder,) = wire.command("hef.hierarchy", ["file:adding.py"])
+    assert folder["root"] == str(root) and folder["tree"]["name"] == root.name
+    shown = {child["name"]: child for child in folder["tree"]["children"]}
+    assert [chunk["start_line"] for chunk in shown["adding.py"]["children"]] == [0]
+    assert wire.error_code(wire.begin("workspace/executeCommand", UNFIT)) == -32602
     assert wire.command("hef.setContext", "none") == "none"
     assert wire.command("hef.status")["context"] == "none"
     assert wire.command("hef.pause") is True

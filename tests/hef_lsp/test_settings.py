@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hef_lsp.settings import ContextMode, Settings, settings_from_options
 from hef_lsp.settings_reference import settings_reference
+from hef_lsp.settings_schema import settings_sections, with_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,3 +77,17 @@ def test_any_json_is_survived(options: dict[str, object]) -> None:
 
 def test_the_settings_page_is_up_to_date() -> None:
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == settings_reference()
+
+
+def test_the_vscode_manifest_is_up_to_date() -> None:
+    manifest = (ROOT / "editors" / "vscode" / "package.json").read_text(encoding="utf-8")
+    assert manifest == with_settings(manifest), "run `make docs`"
+
+
+def test_what_the_vscode_manifest_declares_is_what_the_server_knows() -> None:
+    options: dict[str, dict[str, object]] = {}
+    for section in settings_sections():
+        for name, schema in section["properties"].items():
+            _, group, key = name.split(".")
+            options.setdefault(group, {})[key] = schema["default"]
+    assert settings_from_options(options) == (Settings(), [])

