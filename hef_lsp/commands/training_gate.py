@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar, say_fetching, shard_of
+from hef_lsp.commands.training_records import read_records
 from hef_lsp.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def gate(
     if shard and samples is None:
         raise fail("--shard samples and keeps a part; give --samples the folder to keep it in")
     number, of = shard_of(shard) if shard else (0, 1)
-    repositories = [repository for repository in _read(records) if is_fit(repository)][:limit]
+    repositories = [repository for repository in read_records(records) if is_fit(repository)][:limit]
     with named_errors():
         generator = load_models(ModelSettings(name=model, threads=threads), say_fetching()).generator
     if not isinstance(generator, HfGenerator):
@@ -87,19 +88,6 @@ def gate(
     except OSError as error:
         raise fail(f"{output} cannot be written: {error.strerror or error}; choose another file") from error
     out().print_json(json.dumps(provenance))
-
-
-def _read(paths: Sequence[Path]) -> list[Repository]:
-    import lzma
-
-    from model.training.records import read_repositories
-
-    try:
-        return [repository for path in paths for repository in read_repositories(path)]
-    except (OSError, EOFError, ValueError, KeyError, lzma.LZMAError) as error:
-        raise fail(
-            f"the records cannot be read ({error}); make them anew with `hef-lsp train data`"
-        ) from error
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hef_lsp.commands.console import err, fail, named_errors, say_fetching, shard_of
 from hef_lsp.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from model.training.records import Repository
 
 
 def make_records(
@@ -62,6 +66,20 @@ def make_records(
         "seed": seed,
         "embedder": embedder,
     }
+
+
+def read_records(paths: Sequence[Path]) -> list[Repository]:
+    """All repositories of `paths`; ends the command where one cannot be read."""
+    import lzma
+
+    from model.training.records import read_repositories
+
+    try:
+        return [repository for path in paths for repository in read_repositories(path)]
+    except (OSError, EOFError, ValueError, KeyError, lzma.LZMAError) as error:
+        raise fail(
+            f"the records cannot be read ({error}); make them anew with `hef-lsp train data`"
+        ) from error
 
 
 def _say(line: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hef_lsp.commands.console import err, fail, named_errors, out, say_fetching
-from hef_lsp.commands.training_records import make_records
+from hef_lsp.commands.training_records import make_records, read_records
 from hef_lsp.commands.training_view import TrainingView
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def utility(
     from model.training.records import write_repositories
     from model.training.utility import scored
 
-    repositories = _read([records])
+    repositories = read_records([records])
     n_done = [0]
 
     def told(found: Iterator[Repository]) -> Iterator[Repository]:
@@ -212,19 +212,6 @@ def _records(
             raise fail(f"{archives} gave no records: {told['left_out']}; give it other packages")
         made.with_suffix(".new").replace(made)
     return [made]
-
-
-def _read(paths: Sequence[Path]) -> list[Repository]:
-    import lzma
-
-    from model.training.records import read_repositories
-
-    try:
-        return [repository for path in paths for repository in read_repositories(path)]
-    except (OSError, EOFError, ValueError, KeyError, lzma.LZMAError) as error:
-        raise fail(
-            f"the records cannot be read ({error}); make them anew with `hef-lsp train data`"
-        ) from error
 
 
 def _local(name: str) -> LocalModel:
