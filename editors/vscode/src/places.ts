@@ -11,6 +11,11 @@ export interface Place {
   readonly root?: string;
 }
 
+/** The folder that a document belongs to: what was retrieved for it lies there, too. */
+export function rootOf(uri: string): string | undefined {
+  return vscode.workspace.getWorkspaceFolder(vscode.Uri.parse(uri))?.uri.fsPath;
+}
+
 export async function openPlace(place: Place): Promise<void> {
   const uri = await find(place);
   if (!uri) {
@@ -29,10 +34,9 @@ export async function openPlace(place: Place): Promise<void> {
 
 /** In the folder it was named with, else the first workspace folder that has it; nothing outside of them. */
 async function find(place: Place): Promise<vscode.Uri | undefined> {
-  for (const folder of vscode.workspace.workspaceFolders ?? []) {
-    if (place.root !== undefined && path.resolve(place.root) !== path.resolve(folder.uri.fsPath)) {
-      continue;
-    }
+  const all = vscode.workspace.workspaceFolders ?? [];
+  const named = all.filter((folder) => isSamePath(place.root, folder.uri.fsPath));
+  for (const folder of named.length > 0 ? named : all) {
     const uri = vscode.Uri.joinPath(folder.uri, place.path);
     const isInside = uri.path === folder.uri.path || uri.path.startsWith(`${folder.uri.path.replace(/\/$/, "")}/`);
     if (isInside && (await exists(uri))) {
@@ -40,6 +44,10 @@ async function find(place: Place): Promise<vscode.Uri | undefined> {
     }
   }
   return undefined;
+}
+
+function isSamePath(one: string | undefined, other: string): boolean {
+  return one !== undefined && path.relative(one, other) === "";
 }
 
 async function exists(uri: vscode.Uri): Promise<boolean> {

@@ -29,9 +29,9 @@ const QUIET = {
 
 /**
  * `machine` are settings that only the machine may say; `models`: "users" shares the user's models; `venv` is a
- * virtual environment that is to be the workspace's.
+ * virtual environment that is to be the workspace's. `others`: name -> text of the one file of each further folder.
  */
-export async function startHost({ settings = {}, machine = {}, environment = {}, models = "users", venv } = {}) {
+export async function startHost({ settings = {}, machine = {}, environment = {}, models = "users", venv, others } = {}) {
   const root = mkdtempSync(join(FETCHED, "run-"));
   const [data, extensions, folder, cache] = ["data", "extensions", "workspace", "cache"].map((name) => join(root, name));
   cpSync(join(HERE, "workspace"), folder, { recursive: true });
@@ -62,7 +62,18 @@ export async function startHost({ settings = {}, machine = {}, environment = {},
   // A group of its own, so that all it starts can be ended with it.
   const server = spawn(NODE, [ENTRY, ...common, ...serving], { env, stdio: ["ignore", log, log], detached: true });
   await healthy(port);
-  return { url: `http://127.0.0.1:${port}/?folder=${encodeURIComponent(folder)}`, folder, root, data, stop: () => stop(server, root) };
+  const opened = others ? `workspace=${encodeURIComponent(severalFolders(root, others))}` : `folder=${encodeURIComponent(folder)}`;
+  return { url: `http://127.0.0.1:${port}/?${opened}`, folder, root, data, stop: () => stop(server, root) };
+}
+
+function severalFolders(root, others) {
+  for (const [name, text] of Object.entries(others)) {
+    mkdirSync(join(root, name));
+    writeFileSync(join(root, name, "module.py"), text);
+  }
+  const file = join(root, "several.code-workspace");
+  writeJson(file, { folders: ["workspace", ...Object.keys(others)].map((path) => ({ path })) });
+  return file;
 }
 
 async function stop(server, root) {

@@ -24,8 +24,8 @@ tr.unused { opacity: 0.6; }
 .note { color: var(--vscode-descriptionForeground); }
 `;
 
-export function explanationPage(explanation: Explanation | null | undefined): string {
-  const body = explanation ? content(explanation) : "<p>No suggestion was made yet: type in a file first.</p>";
+export function explanationPage(explanation: Explanation | null | undefined, root?: string): string {
+  const body = explanation ? content(explanation, root) : "<p>No suggestion was made yet: type in a file first.</p>";
   const key = nonce();
   const policy = `default-src 'none'; style-src 'nonce-${key}'`;
   return `<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">
@@ -33,29 +33,29 @@ export function explanationPage(explanation: Explanation | null | undefined): st
 <style nonce="${key}">${STYLE}</style></head><body>${body}</body></html>`;
 }
 
-function content(explanation: Explanation): string {
+function content(explanation: Explanation, root: string | undefined): string {
   const { path, line, mode, source } = explanation;
-  const place = commandLink(OPEN_PLACE, { path, startLine: line, endLine: line + 1 }, `${path}:${line + 1}`);
+  const place = commandLink(OPEN_PLACE, { path, root, startLine: line, endLine: line + 1 }, `${path}:${line + 1}`);
   return `<h2>Suggestion at ${place}</h2>
 <p>Context mode <code>${escaped(mode)}</code>; ${escaped(SOURCES[source] ?? source)}.</p>
 ${explanation.notes.map((note) => `<p class="note">${escaped(note)}</p>`).join("")}
 ${explanation.suggestions.map((text) => `<pre>${escaped(text)}</pre>`).join("")}
-<h3>Retrieved</h3>${hits(explanation.hits)}
+<h3>Retrieved</h3>${hits(explanation.hits, root)}
 <h3>Figures</h3>${figures(explanation)}`;
 }
 
-function hits(found: readonly ExplainedHit[]): string {
+function hits(found: readonly ExplainedHit[], root: string | undefined): string {
   if (found.length === 0) {
     return "<p>Nothing was retrieved for it.</p>";
   }
   const head =
     '<tr><th>Place</th><th>Kind</th><th class="number">Score</th><th class="number">By meaning</th>' +
     '<th class="number">By words</th></tr>';
-  return `<table>${head}${found.map(row).join("")}</table>`;
+  return `<table>${head}${found.map((hit) => row(hit, root)).join("")}</table>`;
 }
 
-function row(hit: ExplainedHit): string {
-  const place = { path: hit.path, startLine: hit.start_line, endLine: hit.end_line };
+function row(hit: ExplainedHit, root: string | undefined): string {
+  const place = { path: hit.path, root, startLine: hit.start_line, endLine: hit.end_line };
   const lines = hit.kind === "chunk" ? `:${hit.start_line + 1}-${hit.end_line}` : "";
   const cells = [
     `<td>${commandLink(OPEN_PLACE, place, `${hit.path || "(the whole workspace)"}${lines}`)}${preview(hit)}</td>`,

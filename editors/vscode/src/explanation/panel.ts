@@ -2,6 +2,7 @@
 
 import * as vscode from "vscode";
 
+import { rootOf } from "../places";
 import type { Explanation } from "../protocol";
 import type { Service } from "../service";
 import { explanationPage, OPEN_PLACE } from "./page";
@@ -34,7 +35,7 @@ export class ExplanationPanel implements vscode.Disposable {
     if (this.panel?.visible) {
       const explanation = await this.service.command<Explanation | null>("hef.explain");
       if (this.panel) {
-        this.panel.webview.html = explanationPage(explanation);
+        this.panel.webview.html = explanationPage(explanation, explanation ? rootOf(explanation.uri) : undefined);
       }
     }
   }

@@ -39,7 +39,9 @@ interface Drawing {
 function drawFolder(folder: FolderTree, retrieved: readonly Retrieved[], next: Map<string, string>): HTMLElement {
   const box = element("div", "folder");
   if (folder.tree) {
-    box.append(...drawNode(folder.tree, { root: folder.root, retrieved, next }, false));
+    // Editors and servers may write the same folder with capitals or without (Windows).
+    const here = retrieved.filter((one) => !one.root || one.root.toLowerCase() === folder.root.toLowerCase());
+    box.append(...drawNode(folder.tree, { root: folder.root, retrieved: here, next }, false));
   }
   return box;
 }

@@ -5,6 +5,8 @@ import type { FolderTree } from "../protocol";
 /** A retrieved place; `rank` counts from 0, the best first. */
 export interface Retrieved {
   readonly kind: string;
+  /** The folder it lies in, empty where that is unknown. */
+  readonly root: string;
   readonly path: string;
   readonly startLine: number;
   readonly score: number;

@@ -3,7 +3,7 @@
 import * as vscode from "vscode";
 
 import { nonce } from "../html";
-import { openPlace } from "../places";
+import { openPlace, rootOf } from "../places";
 import type { Explanation, FolderTree } from "../protocol";
 import { type Service } from "../service";
 import type { FromPage, Picture, Retrieved, ToPage } from "./messages";
@@ -92,7 +92,9 @@ export class HierarchyView implements vscode.WebviewViewProvider, vscode.Disposa
 }
 
 function retrieved(explanation: Explanation | null | undefined): Retrieved[] {
+  const root = (explanation && rootOf(explanation.uri)) ?? "";
   return (explanation?.hits ?? []).map((hit, rank) => ({
+    root,
     kind: hit.kind,
     path: hit.path,
     startLine: hit.start_line,
