@@ -108,8 +108,10 @@ export class Editor {
     await this.page.locator(STATUS).click();
   }
 
-  userSettings() {
-    return JSON.parse(readFileSync(join(this.host.data, "User", "settings.json"), "utf8"));
+  /** The user's settings, with those of the machine that the server runs on. */
+  settings() {
+    const read = (...names) => JSON.parse(readFileSync(join(this.host.data, ...names, "settings.json"), "utf8"));
+    return { ...read("User"), ...read("Machine") };
   }
 
   notification(text) {

@@ -57,7 +57,7 @@ export default async function (editor, step) {
   await editor.clickStatus();
   await editor.pick("Context mode");
   await editor.pick("none");
-  await editor.until(async () => editor.userSettings()["hef.context.mode"] === "none", "the setting");
+  await editor.until(async () => editor.settings()["hef.context.mode"] === "none", "the setting");
   step("the menu changed the context mode");
 
   await editor.clickStatus();
@@ -68,4 +68,11 @@ export default async function (editor, step) {
   await editor.command("hef: Pause or Resume the Index");
   await editor.waitForStatus(/hef: ready/);
   step("the menu paused the index, the command resumed it");
+
+  await editor.command("hef: Choose the Model");
+  await editor.pick("smollm2-135m");
+  await editor.until(async () => editor.settings()["hef.model.name"] === "smollm2-135m", "the model's setting");
+  await editor.waitForStatus(/hef: loading/);
+  await editor.waitForStatus(/hef: ready/);
+  step("another model was chosen and loaded");
 }

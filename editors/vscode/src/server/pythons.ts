@@ -1,0 +1,53 @@
+// Python interpreters that may have the server: the active environment, `.venv` folders.
+
+import { existsSync } from "node:fs";
+import * as path from "node:path";
+import * as vscode from "vscode";
+
+/** What is used of the API of the Python extension (ms-python.python). */
+interface PythonApi {
+  readonly environments: {
+    getActiveEnvironmentPath(resource?: vscode.Uri): { readonly path: string };
+    resolveEnvironment(
+      environment: { readonly path: string },
+    ): Promise<{ readonly executable: { readonly uri?: vscode.Uri } } | undefined>;
+  };
+}
+
+/** The interpreter of a virtual environment. */
+export function interpreterIn(environment: string): string {
+  return process.platform === "win32"
+    ? path.join(environment, "Scripts", "python.exe")
+    : path.join(environment, "bin", "python");
+}
+
+/** Absolute paths, the active environment first; each with where it comes from. */
+export async function workspaceInterpreters(): Promise<[interpreter: string, origin: string][]> {
+  const found: [string, string][] = [];
+  const active = await activeInterpreter();
+  if (active) {
+    found.push([active, "the active Python environment"]);
+  }
+  for (const folder of vscode.workspace.workspaceFolders ?? []) {
+    const interpreter = interpreterIn(path.join(folder.uri.fsPath, ".venv"));
+    if (folder.uri.scheme === "file" && interpreter !== active && existsSync(interpreter)) {
+      found.push([interpreter, `.venv of ${folder.name}`]);
+    }
+  }
+  return found;
+}
+
+async function activeInterpreter(): Promise<string | undefined> {
+  const extension = vscode.extensions.getExtension<PythonApi>("ms-python.python");
+  if (!extension) {
+    return undefined;
+  }
+  try {
+    const { environments } = await extension.activate();
+    const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
+    const environment = await environments.resolveEnvironment(environments.getActiveEnvironmentPath(folder));
+    return environment?.executable.uri?.fsPath;
+  } catch {
+    return undefined; // another extension's trouble; there are further places to look
+  }
+}
