@@ -91,7 +91,7 @@ def arguments_of(plan: RunPlan) -> list[str]:
 def _run(plan: RunPlan, module: Sequence[str], hear: Hear) -> None:
     """Hands each line that the process says to `hear`."""
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    environment = {**os.environ, "PYTHONPATH": path}
+    environment = {**os.environ, "PYTHONPATH": path, "TQDM_DISABLE": "1"}
     command = [sys.executable, "-m", *module]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8"
