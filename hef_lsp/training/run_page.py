@@ -17,7 +17,7 @@ def page_of(told: Mapping[str, Any], metrics: Path) -> str:
     lines = [
         f"# A run of {told['generator']}",
         "",
-        ", ".join(f"{name} {value}" for name, value in provenance.items()),
+        ", ".join(f"{name} {value}" for name, value in provenance.items() if value not in ("", None)),
         "",
         "| arm | exact match, by benchmark | nats a token |",
         "|---|---|---|",
