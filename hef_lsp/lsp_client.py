@@ -27,6 +27,10 @@ LAST_WORDS_PATIENCE_S = 1.0
 SETTLED_STATES = ("ready", "error", "paused")
 
 
+class ServerNotReady(Exception):
+    """The server did not come to rest, so nothing can be measured."""
+
+
 class ServerDied(Exception):
     """The server process ended; the message holds the end of its stderr."""
 
@@ -112,6 +116,15 @@ class EditorClient:
             if status.get("state") in SETTLED_STATES or time.monotonic() >= deadline:
                 return status
             await asyncio.sleep(POLL_S)
+
+    async def wait_until_ready(self, timeout_s: float) -> dict[str, Any]:
+        """The same; raises ServerNotReady where it comes to rest in another state."""
+        status = await self.wait_until_settled(timeout_s)
+        if status.get("state") != "ready":
+            raise ServerNotReady(
+                f"the server is {status.get('state')}: {status.get('message') or 'no reason given'}"
+            )
+        return status
 
     async def _answered(self, request: Any) -> Any:
         answer = asyncio.ensure_future(request)

@@ -10,6 +10,7 @@ from hef_lsp.settings import ModelSettings
 
 if TYPE_CHECKING:
     from model.bundle import ModelBundle
+    from model.local_files import LocalModel
 
 Progress = Callable[[str, int, int], None]
 
@@ -26,3 +27,11 @@ def load_models(settings: ModelSettings, on_progress: Progress | None = None) ->
     hub = ModelHub(default_cache_dir(), offline=settings.offline, on_progress=on_progress)
     chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name != "offline"}
     return load_bundle(**chosen, hub=hub)
+
+
+def local_model(name: str, on_progress: Progress) -> LocalModel:
+    """The files of the generator `name`, fetched if they are not on disk. Raises ModelError."""
+    from model.hub import ModelHub, default_cache_dir
+
+    hub = ModelHub(default_cache_dir(), offline=False, on_progress=on_progress)
+    return hub.resolve(name, allow_download=True)

@@ -12,6 +12,7 @@ from itertools import islice
 
 import numpy as np
 
+from indexer.folders import n_shared
 from indexer.suffix_index import LiveSegment, SuffixSnapshot
 from indexer.suffix_segment import ORDER, Range, build_segment
 from model.exact_memory import Candidate, Match, TrackRecord
@@ -125,10 +126,7 @@ class SuffixSession:
 
     def _nearness(self, path: str) -> float:
         folders = path.split("/")[:-1]
-        common = next(
-            (i for i, (a, b) in enumerate(zip(folders, self._folders, strict=False)) if a != b),
-            min(len(folders), len(self._folders)),
-        )
+        common = n_shared(folders, self._folders)
         return 1.0 / (2.0 + len(folders) + len(self._folders) - 2 * common)
 
 

@@ -40,6 +40,12 @@ class Spread:
         return Spread(len(values_ms), round(float(p50), 2), round(float(p95), 2), round(max(values_ms), 2))
 
 
+def percentiles(values: Sequence[float]) -> Report:
+    """``{"p50": …, "p95": …}`` to a tenth; zeros where there are no values."""
+    p50, p95 = np.percentile(values, (50, 95)) if values else (0.0, 0.0)
+    return {"p50": round(float(p50), 1), "p95": round(float(p95), 1)}
+
+
 def setting_of(kind: str) -> Report:
     """When, where and with which code a report of `kind` was made."""
     return {

@@ -14,9 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from hef_lsp.bench.figures import Report, Spread, setting_of
+from hef_lsp.bench.figures import Report, Spread, percentiles, setting_of
 from hef_lsp.bench.replay import REFUSED, Pace, Replay, Reply, measure_stops, type_passage
 from hef_lsp.bench.source_lines import Passage, passages_to_type
 from hef_lsp.evaluation.arms import UnknownArm
@@ -32,10 +30,6 @@ Say = Callable[[str], None]
 
 class NothingToType(Exception):
     """The folder holds no passage that could be typed."""
-
-
-class ServerNotReady(Exception):
-    """The server did not come to rest, so nothing can be measured."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +48,7 @@ class LatencyPlan:
 
 
 async def measure_latency(plan: LatencyPlan, say: Say = lambda _: None) -> Report:
-    """The whole report. Raises `NothingToType`, `ServerNotReady` or `lsp_client.ServerDied`."""
+    """The whole report. Raises `NothingToType`, `ServerNotReady` or `ServerDied` of `lsp_client`."""
     passages = passages_of(plan)
     report: Report = setting_of("latency")
     report |= {
@@ -98,11 +92,7 @@ async def measure_arm(
         plan.workspace, options_of(arm, plan.options), plan.command, cache_dir
     ) as editor:
         say(f"{arm}: loading and indexing")
-        status = await editor.wait_until_settled(plan.patience_s)
-        if status.get("state") != "ready":
-            raise ServerNotReady(
-                f"the server is {status.get('state')}: {status.get('message') or 'no reason given'}"
-            )
+        status = await editor.wait_until_ready(plan.patience_s)
         replay = Replay()
         for number, passage in enumerate(passages, 1):
             say(f"{arm}: passage {number} of {len(passages)}")
@@ -134,7 +124,7 @@ def summary_of(replay: Replay) -> Report:
             name: asdict(Spread.of([reply.stages_ms.get(name, 0.0) for reply in generated]))
             for name in stages
         },
-        "prefilled": _percentiles([reply.n_prefilled for reply in generated]),
+        "prefilled": percentiles([reply.n_prefilled for reply in generated]),
         "tokens_a_pass": _ratio(
             sum(reply.n_decoded for reply in generated), sum(reply.n_forwards for reply in generated)
         ),
@@ -147,11 +137,6 @@ def summary_of(replay: Replay) -> Report:
 
 def _spread(replies: Sequence[Reply]) -> Report:
     return asdict(Spread.of([reply.elapsed_ms for reply in replies]))
-
-
-def _percentiles(counts: Sequence[int]) -> Report:
-    p50, p95 = np.percentile(counts, (50, 95)) if counts else (0.0, 0.0)
-    return {"p50": round(float(p50), 1), "p95": round(float(p95), 1)}
 
 
 def _ratio(part: float, whole: float) -> float:

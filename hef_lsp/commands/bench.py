@@ -55,7 +55,7 @@ def latency(
     from hef_lsp.bench.latency_tables import latency_table, rivals_table, stages_table
     from hef_lsp.bench.replay import Pace
     from hef_lsp.evaluation.arms import UnknownArm
-    from hef_lsp.lsp_client import ServerDied
+    from hef_lsp.lsp_client import ServerDied, ServerNotReady
 
     options: dict[str, Any] = {"model": {"name": model, "embedder": embedder}}
     if debounce_ms is not None:
@@ -68,7 +68,7 @@ def latency(
             report = asyncio.run(bench.measure_latency(plan, status.update))
             if rivals:
                 _add_rivals(report, plan, status.update, llama_cpp)
-    except (UnknownArm, bench.NothingToType, bench.ServerNotReady, ServerDied) as error:
+    except (UnknownArm, bench.NothingToType, ServerNotReady, ServerDied) as error:
         raise fail(str(error)) from error
     out().print(latency_table(report), stages_table(report))
     if rivals:
@@ -109,7 +109,7 @@ def scale(
     """Type the same lines in workspaces of growing size; time from keystroke to item."""
     from hef_lsp.bench import latency as bench
     from hef_lsp.bench.scale import ScalePlan, measure_scale, scale_table
-    from hef_lsp.lsp_client import ServerDied
+    from hef_lsp.lsp_client import ServerDied, ServerNotReady
 
     options: dict[str, Any] = {"model": {"name": model, "embedder": embedder}}
     sizes = _sizes(lines)
@@ -118,7 +118,7 @@ def scale(
     try:
         with named_errors(), err().status("starting the server") as status:
             report = asyncio.run(measure_scale(ScalePlan(sizes, typing, folder), status.update))
-    except (bench.NothingToType, bench.ServerNotReady, ServerDied) as error:
+    except (bench.NothingToType, ServerNotReady, ServerDied) as error:
         raise fail(str(error)) from error
     out().print(scale_table(report))
     _keep(report, json_file)

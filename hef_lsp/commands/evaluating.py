@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +21,6 @@ from hef_lsp.settings import ModelSettings
 if TYPE_CHECKING:
     from hef_lsp.evaluation.arms import Arm
     from hef_lsp.evaluation.runner import ArmResult
-    from model.bundle import ModelBundle
 
 Names = Annotated[str, typer.Option("--benchmark", help="Such as repoeval-line; commas between several.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder that holds the benchmarks' folders.")]
@@ -109,7 +110,8 @@ def _benchmarks(
         err().print(f"{rows_file}: line {line} is torn and left out", markup=False)
     with named_errors(), progress_bar() as progress:
         models = load_models(settings, say_fetching())
-        plain = _Plain(settings)
+        # Without the checkpoint's adapter; loaded when an arm first asks.
+        plain = cache(lambda: load_models(replace(settings, checkpoint="none"), say_fetching()))
         bars = {
             name: progress.add_task(name, total=len(rows[number::of]) * len(arms))
             for name, (rows, _) in drawn.items()
@@ -118,7 +120,7 @@ def _benchmarks(
         for name, (rows, sources) in drawn.items():
             results: list[ArmResult] = kept.of(name)
             done = frozenset((result.task_id, result.arm) for result in results)
-            plan = RunPlan(arms, models, plain.models, suffix, warm, done)
+            plan = RunPlan(arms, models, plain, suffix, warm, done)
             try:
                 for result in run_rows(rows[number::of], sources, plan):
                     results.append(result)
@@ -131,30 +133,12 @@ def _benchmarks(
     return runs, models.generator.model_id
 
 
-class _Plain:
-    """The generator without the checkpoint's adapter, loaded when an arm first asks for it."""
-
-    def __init__(self, settings: ModelSettings) -> None:
-        self._settings = settings
-        self._loaded: ModelBundle | None = None
-
-    def models(self) -> ModelBundle:
-        """Loaded once."""
-        from dataclasses import replace
-
-        from hef_lsp.models_loading import load_models
-
-        if self._loaded is None:
-            self._loaded = load_models(replace(self._settings, checkpoint="none"), say_fetching())
-        return self._loaded
-
-
 def _own(folder: Path, arms: list[str], n_lines: int, seed: int, model: ModelSettings) -> dict[str, Any]:
     """Figures of lines hidden in one's own folder."""
-    from hef_lsp.bench.latency import ServerNotReady, check_arms
+    from hef_lsp.bench.latency import check_arms
     from hef_lsp.evaluation.arms import UnknownArm
     from hef_lsp.evaluation.own_lines import NothingToHide, OwnPlan, measure_own_lines
-    from hef_lsp.lsp_client import ServerDied
+    from hef_lsp.lsp_client import ServerDied, ServerNotReady
 
     if not folder.is_dir():
         raise fail(f"{folder} is no folder")

@@ -59,14 +59,13 @@ def pack(
     model: Model = "auto",
 ) -> None:
     """Pack a run for a machine that has torch and transformers alone; `run.py` beside the pieces runs it."""
+    from hef_lsp.models_loading import local_model
     from hef_lsp.training.packing import MIB, CannotPack, PackPlan, write_pack
     from model.gguf_conversion import ensure_converted
-    from model.hub import ModelHub, default_cache_dir
     from model.loading import load_language_model
 
     with named_errors():
-        hub = ModelHub(default_cache_dir(), offline=False, on_progress=say_fetching())
-        local = hub.resolve(model, allow_download=True)
+        local = local_model(model, say_fetching())
         tokenizer = load_language_model(local, "cpu").tokenizer.to_json()
         folder = ensure_converted(local.path) if local.path.is_file() else local.path
         if folder is None:
@@ -88,14 +87,12 @@ def unpack_results(
     model: Model = "auto",
 ) -> None:
     """Make a checkpoint of what a run brought back; `hef.model.checkpoint` takes its folder."""
+    from hef_lsp.models_loading import local_model
     from hef_lsp.training.homecoming import NoResults, bring_home
-    from model.hub import ModelHub, default_cache_dir
 
     provenance = {"data": data, "commit": commit, "seed": seed}
     with named_errors():
-        local = ModelHub(default_cache_dir(), offline=False, on_progress=say_fetching()).resolve(
-            model, allow_download=True
-        )
+        local = local_model(model, say_fetching())
         try:
             told = bring_home(results, output, local.model_id, provenance)
         except (NoResults, OSError) as error:

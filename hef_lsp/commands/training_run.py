@@ -19,7 +19,6 @@ from hef_lsp.commands.training_view import TrainingView
 
 if TYPE_CHECKING:
     from hef_lsp.training.local_run import RunPlan
-    from model.local_files import LocalModel
     from model.training.records import Repository
 
 Records = Annotated[list[Path] | None, typer.Option(help="Files of `hef-lsp train data`; again for more.")]
@@ -55,6 +54,7 @@ def utility(
     model: Model = "auto",
 ) -> None:
     """Score how much each record's context helps, by forward passes with it and without."""
+    from hef_lsp.models_loading import local_model
     from model.loading import load_language_model
     from model.training.examples import ExamplePlan
     from model.training.local_scoring import scorer_of
@@ -74,7 +74,7 @@ def utility(
             yield repository
 
     with named_errors():
-        loaded = load_language_model(_local(model), "cpu")
+        loaded = load_language_model(local_model(model, say_fetching()), "cpu")
         plan = ExamplePlan(prefix_tokens=prefix_tokens, text_tokens=text_tokens)
         scorer = scorer_of(loaded, plan, rows)
         until_s = time.monotonic() + 60 * max_minutes
@@ -163,10 +163,11 @@ def _plan(
     model: str,
     work: Path,
 ) -> RunPlan:
+    from hef_lsp.models_loading import local_model
     from hef_lsp.training.local_run import SMALL, RunPlan
     from model.loading import load_language_model
 
-    local = _local(model)
+    local = local_model(model, say_fetching())
     return RunPlan(
         weights=local.path,
         tokenizer_json=load_language_model(local, "cpu").tokenizer.to_json(),
@@ -207,15 +208,8 @@ def _records(
     made = work / "cut.jsonl.xz"
     if not made.is_file():
         work.mkdir(parents=True, exist_ok=True)
-        told = make_records(archives, made.with_suffix(".new"), packages, seed=seed)
+        told = make_records(archives, made, packages, seed=seed)
         if not told["records"]:
+            made.unlink()
             raise fail(f"{archives} gave no records: {told['left_out']}; give it other packages")
-        made.with_suffix(".new").replace(made)
     return [made]
-
-
-def _local(name: str) -> LocalModel:
-    from model.hub import ModelHub, default_cache_dir
-
-    hub = ModelHub(default_cache_dir(), offline=False, on_progress=say_fetching())
-    return hub.resolve(name, allow_download=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from indexer.chunk import Chunk
+from indexer.folders import n_shared
 from indexer.retriever import Hit, Query
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class _Modules:
             return [path for path in paths if path in self._view.files and path != importer][:2]
         ends = tuple(f"/{'/'.join(tail)}{end}" for tail in tails if tail for end in (".py", "/__init__.py"))
         found = [path for path in self._view.files if path != importer and f"/{path}".endswith(ends)]
-        return sorted(found, key=lambda path: (-_common(path.split("/"), folder), len(path), path))[:2]
+        return sorted(found, key=lambda path: (-n_shared(path.split("/"), folder), len(path), path))[:2]
 
     def _defining(self, path: str, name: str, hops: int = 1) -> list[Definition]:
         """The chunks of a file that define `name`, or of the file from which it is passed on."""
@@ -118,11 +119,6 @@ class _Modules:
 
     def _imports(self, path: str) -> list[Import]:
         return imports_of("\n".join(chunk.text for _, chunk in self._read(path)))
-
-
-def _common(one: list[str], other: list[str]) -> int:
-    """How many folders two paths share from the top."""
-    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(other))
 
 
 def _hit(view: IndexView, definition: Definition, rank: int) -> Hit:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hef_lsp.bench.latency import ServerNotReady, options_of
+from hef_lsp.bench.latency import options_of
 from hef_lsp.bench.replay import utf16_length
 from hef_lsp.bench.source_lines import Passage, passages_to_type, source_tree
 from hef_lsp.evaluation.arms import NO_DEADLINE_MS
@@ -65,7 +65,7 @@ async def measure_own_lines(plan: OwnPlan, say: Callable[[str], None] = lambda _
             options = options_of(arm, given)
             async with editor_client(plan.folder, options, plan.command, Path(cache)) as editor:
                 say(f"{arm}: loading and indexing")
-                status = await _settled(editor)
+                status = await editor.wait_until_ready(PATIENCE_S)
                 model_id = str(status.get("model") or "")
                 for number, (passage, row) in enumerate(zip(passages, rows, strict=True), 1):
                     say(f"{arm}: line {number} of {len(rows)}")
@@ -102,22 +102,13 @@ def _row(root: Path, passage: Passage) -> BenchmarkRow:
     return BenchmarkRow(task, root.name, path, passage.before + indent_of(line), passage.after, line.strip())
 
 
-async def _settled(editor: EditorClient) -> dict[str, Any]:
-    status = await editor.wait_until_settled(PATIENCE_S)
-    if status.get("state") != "ready":
-        raise ServerNotReady(
-            f"the server is {status.get('state')}: {status.get('message') or 'no reason given'}"
-        )
-    return status
-
-
 async def _ask(editor: EditorClient, passage: Passage) -> tuple[str, float]:
     """The first suggestion where the line stood, and how long it took, in milliseconds."""
     indent = indent_of(passage.lines[0])
     uri = editor.open(passage.path, passage.before + indent + passage.after, passage.language)
     try:
         await asyncio.sleep(SETTLING_S)
-        await _settled(editor)
+        await editor.wait_until_ready(PATIENCE_S)
         began_s = time.perf_counter()
         offers = await editor.inline_complete(uri, passage.first_line, utf16_length(indent))
         elapsed_ms = (time.perf_counter() - began_s) * 1000

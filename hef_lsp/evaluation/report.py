@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from hef_lsp.bench.figures import Report
+from hef_lsp.bench.figures import Report, percentiles
 from hef_lsp.evaluation.arms import NONE, TEXT
 from hef_lsp.evaluation.runner import ArmResult
 from model.evaluation.benchmarks import BenchmarkRow
@@ -67,17 +67,12 @@ def _figures(answers: Mapping[str, _Scored]) -> Report:
         mean = mean_of([getattr(one.score, name) for one in answers.values()])
         figures[name] = round(mean.value, 4)
         figures[f"{name}_interval"] = [round(mean.low, 4), round(mean.high, 4)]
-    figures["latency_ms"] = _percentiles([one.result.latency_ms for one in answers.values()])
+    figures["latency_ms"] = percentiles([one.result.latency_ms for one in answers.values()])
     warm = [one.result.warm_ms for one in answers.values() if one.result.warm_ms]
     if warm:
-        figures["warm_ms"] = _percentiles(warm)
+        figures["warm_ms"] = percentiles(warm)
     subsets = {"copied": True, "new": False}
     return figures | {name: _subset(answers, copied) for name, copied in subsets.items()}
-
-
-def _percentiles(values_ms: Sequence[float]) -> Report:
-    p50, p95 = np.percentile(values_ms, (50, 95))
-    return {"p50": round(float(p50), 1), "p95": round(float(p95), 1)}
 
 
 def _subset(answers: Mapping[str, _Scored], copied: bool) -> Report:

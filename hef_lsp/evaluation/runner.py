@@ -7,14 +7,12 @@ alike.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from hef_lsp.documents import DocumentSnapshot
 from hef_lsp.engine import CompletionEngine
@@ -24,19 +22,16 @@ from hef_lsp.evaluation.guided import GuidedRetriever
 from hef_lsp.evaluation.strangers import pool_of, strange_view
 from hef_lsp.evaluation.subsets import KnownLines
 from hef_lsp.request import CompletionRequest
-from indexer.index import Index, IndexModels
+from hef_lsp.scratch_index import scratch_index
+from indexer.index import Index
 from indexer.retriever import Retriever
-from indexer.source_files import FileChange, SourceTree
+from indexer.source_files import FileChange
 from model.evaluation.benchmarks import BenchmarkRow, NoBenchmark
 from model.protocols import FloatArray, NeverCancelled
 
 if TYPE_CHECKING:
+    from indexer.index import IndexView
     from model.bundle import ModelBundle
-
-T = TypeVar("T")
-MOST_FILES = 100_000
-LARGEST_FILE_BYTES = 1 << 20
-MEMORY_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -82,32 +77,12 @@ def run_rows(rows: Sequence[BenchmarkRow], sources: Path, plan: RunPlan) -> Iter
         kinds = {arm.kind for _, todo in left for arm in todo}
         fuses = any(arm.is_dense for _, todo in left for arm in todo)
         pool = _strange_pool(repository, sources, plan.models) if RANDOM in kinds else None
-        with _opened(sources / repository, plan.models, fuses) as index:
+        with scratch_index(sources / repository, plan.models, search_only=False, fuses=fuses) as index:
             view = index.view()
             texts = ((path, chunk.text) for path in view.files for chunk in view.file_chunks(path))
             desk = _Desk(index, plan, KnownLines(texts), pool)
             for row, todo in left:
                 yield from desk.answers(row, todo)
-
-
-@contextmanager
-def _opened(root: Path, models: ModelBundle, fuses: bool) -> Iterator[Index]:
-    """An index of the repository at `root`, scanned, in a folder of its own."""
-    tree = SourceTree(root, (), MOST_FILES, LARGEST_FILE_BYTES)
-    parts = IndexModels(
-        models.embedder, models.fuser, models.count_tokens, models.tokenizer_id, models.encode
-    )
-    with tempfile.TemporaryDirectory(prefix="hef-lsp-eval-") as folder:
-        index = Index.open(Path(folder), tree, parts, _here, fuses, MEMORY_BYTES)
-        try:
-            index.updater.scan()
-            yield index
-        finally:
-            index.close()
-
-
-def _here(job: Callable[[], T], /) -> T:
-    return job()
 
 
 def _strange_pool(repository: str, sources: Path, models: ModelBundle) -> FloatArray:
@@ -116,7 +91,7 @@ def _strange_pool(repository: str, sources: Path, models: ModelBundle) -> FloatA
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     after = names.index(Path(repository).name) + 1
     for name in (names[after:] + names[:after])[:-1]:
-        with _opened(folder / name, models, fuses=False) as other:
+        with scratch_index(folder / name, models) as other:
             if models.fuser is not None and other.view().files:
                 return pool_of(other.view(), models.fuser)
     raise NoBenchmark(f"{folder} holds no second repository, or the models no fuser, for the arm {RANDOM!r}")
@@ -139,18 +114,20 @@ class _Desk:
         try:
             updater.remember(self.index.view())
             updater.fuse_pending()
+            view, copied = self.index.view(), self.known.has_target_of(row)
+            n_chunks = sum(len(facts.spans) for facts in view.files.values())
             for arm in arms:
-                yield self._answer(row, text, arm)
+                said = self._answer(row, text, arm, view)
+                yield replace(said, copied=copied, n_chunks=n_chunks)
         finally:
             updater.apply([FileChange(row.path)])
 
-    def _answer(self, row: BenchmarkRow, text: str, arm: Arm) -> ArmResult:
+    def _answer(self, row: BenchmarkRow, text: str, arm: Arm, view: IndexView) -> ArmResult:
         """By fresh engines, whose stores are empty, and with nothing kept of the prompt before."""
         models = self.plan.models
         if arm.plain:
             models = replace(models, generator=self.plan.plain().generator)
         settings = arm.settings(row.is_multiline)
-        view = self.index.view()
         seen = view if arm.kind != RANDOM or self.strangers is None else strange_view(view, self.strangers)
         search = GraphRetriever() if arm.kind == GRAPH else Retriever(models.embedder)
         retriever = GuidedRetriever(search)
@@ -173,8 +150,4 @@ class _Desk:
             began_s = time.perf_counter()
             ask(row.prefix + row.target[:1], rest)
             warm_ms = (time.perf_counter() - began_s) * 1000
-        n_chunks = sum(len(facts.spans) for facts in view.files.values())
-        copied = self.known.has_target_of(row)
-        return ArmResult(
-            row.task_id, arm.name, answer, round(elapsed_ms, 1), round(warm_ms, 1), copied, n_chunks
-        )
+        return ArmResult(row.task_id, arm.name, answer, round(elapsed_ms, 1), round(warm_ms, 1))

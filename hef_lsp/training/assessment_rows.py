@@ -8,7 +8,6 @@ assessment, never for training; their format is `model.training.assessment`'s.
 from __future__ import annotations
 
 import random
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -16,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hef_lsp.context import CHARS_PER_TOKEN, LINES_AROUND_CURSOR, QUERY_WINDOW
+from hef_lsp.scratch_index import scratch_index
 from hef_lsp.settings import ContextSettings
-from indexer.index import Index, IndexModels
+from indexer.index import Index
 from indexer.retriever import Query, Retriever, near_text, query_text
-from indexer.source_files import FileChange, SourceTree
+from indexer.source_files import FileChange
 from model.evaluation.benchmarks import BenchmarkRow
 from model.training.assessment import AssessmentRow
 from model.training.records import Repository
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from model.bundle import ModelBundle
 
 PREFIX_CHARS = 12_000
-MOST_FILES = 100_000
-LARGEST_FILE_BYTES = 1 << 20
-MEMORY_BYTES = 1 << 30
 LINE_END = "\n"
 OnRow = Callable[[], None]
 
@@ -46,21 +43,11 @@ def assessment_rows(
     single = sorted((row for row in rows if not row.is_multiline), key=lambda row: row.repository)
     retriever = Retriever(models.embedder)
     for repository, group in groupby(single, key=lambda row: row.repository):
-        with tempfile.TemporaryDirectory(prefix="hef-lsp-rows-") as folder:
-            index = _open(sources / repository, Path(folder), models)
-            try:
-                index.updater.scan()
-                for row in group:
-                    hits = _hits(row, index, retriever)
-                    yield (
-                        repository,
-                        AssessmentRow(
-                            benchmark, row.path, row.prefix[-PREFIX_CHARS:], _target(row, sources), hits, ()
-                        ),
-                    )
-                    on_row()
-            finally:
-                index.close()
+        with scratch_index(sources / repository, models) as index:
+            for row in group:
+                prefix, hits = row.prefix[-PREFIX_CHARS:], _hits(row, index, retriever)
+                yield repository, AssessmentRow(benchmark, row.path, prefix, _target(row, sources), hits, ())
+                on_row()
 
 
 def with_foreign(rows: Sequence[tuple[str, AssessmentRow]], seed: int) -> list[AssessmentRow]:
@@ -100,12 +87,6 @@ def rows_of_records(
             path, prefix = repository.files[record.file].path, text[:start][-PREFIX_CHARS:]
             made.append((repository.name, AssessmentRow("records", path, prefix, line + LINE_END, hits, ())))
     return made
-
-
-def _open(root: Path, folder: Path, models: ModelBundle) -> Index:
-    tree = SourceTree(root, (), MOST_FILES, LARGEST_FILE_BYTES)
-    parts = IndexModels(models.embedder, None, models.count_tokens, models.tokenizer_id)
-    return Index.open(folder, tree, parts, lambda job: job(), False, MEMORY_BYTES)
 
 
 def _hits(row: BenchmarkRow, index: Index, retriever: Retriever) -> tuple[tuple[str, str], ...]:

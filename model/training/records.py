@@ -64,13 +64,14 @@ class Repository:
 
 
 def write_repositories(path: Path, repositories: Iterable[Repository]) -> int:
-    """Writes all and gives how many records they hold."""
-    n_records = 0
-    with lzma.open(path, "wt", encoding="utf-8", preset=6) as file:
+    """Writes all, whole or not at all, and gives how many records they hold. Raises OSError."""
+    n_records, unfinished = 0, path.with_name(f"{path.name}.part")
+    with lzma.open(unfinished, "wt", encoding="utf-8", preset=6) as file:
         file.write(json.dumps({"format_version": FORMAT_VERSION}) + "\n")
         for repository in repositories:
             file.write(json.dumps(asdict(repository), ensure_ascii=False) + "\n")
             n_records += len(repository.records)
+    unfinished.replace(path)
     return n_records
 
 

@@ -144,8 +144,7 @@ def read_records(
     until_s = time.monotonic() + 60 * options.score_minutes
     repositories = list(scored(repositories, scorer, options.score_records, until_s, options.seed))
     options.state.mkdir(parents=True, exist_ok=True)
-    write_repositories(kept.with_suffix(".new"), repositories)
-    kept.with_suffix(".new").replace(kept)
+    write_repositories(kept, repositories)
     n_scored = sum(record.utility is not None for one in repositories for record in one.records)
     _say(json.dumps({"scored": n_scored}))
     return repositories

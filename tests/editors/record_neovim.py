@@ -14,20 +14,11 @@ import time
 from pathlib import Path
 
 from editor_paths import HOME, ROOT, real_command
+from ledger import LEDGER, REPORT
 from neovim import isolated, write_init
 from screen import Screen
 
 GIF = ROOT / "docs/images/neovim.gif"
-LEDGER = """class Ledger:
-    def post_entry(self, account, amount):
-        self.entries.append((account, amount))
-"""
-REPORT = """from ledger import Ledger
-
-
-def monthly(ledger: Ledger) -> None:
-    for account in ledger.accounts:
-"""
 LOOK = """
 vim.o.statusline = " %t %=%{v:lua.require'hef_lsp'.statusline()} "
 vim.o.number = true

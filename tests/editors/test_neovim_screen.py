@@ -7,20 +7,11 @@ from pathlib import Path
 
 import pytest
 from editor_paths import real_command
+from ledger import LEDGER, REPORT
 from neovim import isolated, write_init
 from screen import Screen
 
 pytestmark = pytest.mark.real_model
-LEDGER = """class Ledger:
-    def post_entry(self, account, amount):
-        self.entries.append((account, amount))
-"""
-REPORT = """from ledger import Ledger
-
-
-def monthly(ledger: Ledger) -> None:
-    for account in ledger.accounts:
-"""
 LOOK = """
 vim.o.statusline = "%f %=%{v:lua.require'hef_lsp'.statusline()}"
 vim.o.completeopt = 'menuone,noselect'

@@ -20,6 +20,7 @@ from hef_lsp.bench.latency_tables import latency_table, stages_table
 from hef_lsp.bench.replay import Pace, Replay, Reply, reply_of
 from hef_lsp.bench.scale import ScalePlan, measure_scale, scale_table
 from hef_lsp.bench.source_lines import copy_lines, passages_to_type, spread_over
+from hef_lsp.lsp_client import ServerNotReady
 from hef_lsp.scheduling import InferenceLane
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_server.py")))
@@ -137,7 +138,7 @@ def test_each_arm_is_asked_of_the_server_by_its_settings() -> None:
 
 async def test_a_server_that_does_not_get_ready_is_told(sources: Path) -> None:
     plan = latency.LatencyPlan(sources, ("none",), n_lines=1, options={"stub": "error"}, command=STUB)
-    with pytest.raises(latency.ServerNotReady, match="the server is error: no model"):
+    with pytest.raises(ServerNotReady, match="the server is error: no model"):
         await latency.measure_latency(plan)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hef_lsp.bench.latency import ServerNotReady
 from hef_lsp.evaluation import own_lines
 from hef_lsp.evaluation.own_lines import NothingToHide, OwnPlan, lines_to_hide, measure_own_lines
+from hef_lsp.lsp_client import ServerNotReady
 from hef_lsp.settings import ModelSettings
 
 STUB = (sys.executable, str(Path(__file__).parents[1] / "stub_server.py"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,6 +61,19 @@ def test_utilities_come_back_and_older_files_have_none(tmp_path: Path) -> None:
     older = text.replace('"format_version": 2', '"format_version": 1').replace(', "utility": -0.25', "")
     path.write_bytes(lzma.compress(older.encode()))
     assert list(read_repositories(path)) == [one]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl.xz"
+    write_repositories(path, [repository()])
+
+    def torn() -> Iterator[Repository]:
+        yield repository(True)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_repositories(path, torn())
+    assert list(read_repositories(path)) == [repository()]
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
