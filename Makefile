@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` shows the main job, `make test` runs the tests.
 .DEFAULT_GOAL := help
-.PHONY: help install model demo test test-editors test-vscode test-neovim test-other-editors vsix check format docs clean
+.PHONY: help install model demo test test-trust test-editors test-vscode test-neovim test-other-editors vsix check format docs clean
 
 # The first interpreter that the project supports (3.11 to 3.13).
 PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \
@@ -28,6 +28,9 @@ demo: model  ## Index a repository that is not ours, edit it, complete in it, ex
 
 test: model  ## Run all tests.
 	$(BIN)/python -m pytest
+
+test-trust: model  ## Break the server in every way we know, at length, and count (the short form is in `make test`).
+	HEF_TRUST=full $(BIN)/python -m pytest tests/trust
 
 test-editors: test-vscode test-neovim test-other-editors  ## Drive the editors that can be had against the server.
 
