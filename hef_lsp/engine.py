@@ -27,6 +27,7 @@ from indexer.languages import line_comment
 from indexer.open_file_memory import OpenFileMemory
 from indexer.retriever import Retriever
 from indexer.suffix_index import SuffixSnapshot
+from model.cores import one_core_left
 from model.prompt import BuiltPrompt, PromptLimits, PromptPlan, build_prompt
 from model.protocols import CancelSignal, Generation, StopMode, StopReason, StopRule
 
@@ -114,7 +115,8 @@ class CompletionEngine:
 
     def prefetch(self, request: CompletionRequest, cancel: CancelSignal) -> None:
         """Fills the store for a place where the user is not yet; `request` says so by `ahead`."""
-        self._guard.attempt("looking ahead", lambda: self._complete(self._job(request), cancel))
+        with one_core_left():
+            self._guard.attempt("looking ahead", lambda: self._complete(self._job(request), cancel))
 
     def _job(self, request: CompletionRequest) -> _Job:
         settings, view = self._settings(), self._view_of(request)
