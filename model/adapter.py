@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from model.errors import CheckpointMismatch, ModelCorrupt
 from model.layers import linear_of
+from model.low_rank import LowRank
 from model.protocols import FimTemplate
 
 PREFIX = "adapter."
@@ -38,11 +39,14 @@ class AdapterConfig:
             raise ValueError(f"an adapter needs a rank and maps to adapt, got {self}")
 
 
-def merge_adapter(model: nn.Module, config: AdapterConfig, tensors: Mapping[str, Tensor]) -> None:
+def merge_adapter(
+    model: nn.Module, config: AdapterConfig, tensors: Mapping[str, Tensor]
+) -> dict[nn.Module, LowRank]:
     """Adds the adapter to the model's maps, in place; nothing is changed unless everything fits.
 
-    Raises CheckpointMismatch where the model has no such maps, ModelCorrupt where tensors are missing, of
-    another shape, or not finite.
+    Returns what was added to which map, for a runtime that keeps both apart. Raises CheckpointMismatch
+    where the model has no such maps, ModelCorrupt where tensors are missing, of another shape, or not
+    finite.
     """
     changes = []
     names = set[str]()
@@ -67,10 +71,12 @@ def merge_adapter(model: nn.Module, config: AdapterConfig, tensors: Mapping[str,
             f"the checkpoint's adapter holds the unknown {', '.join(surplus[:3])}; fetch it again"
         )
     scale = config.alpha / config.rank
+    merged: dict[nn.Module, LowRank] = {}
     with torch.no_grad():
         for linear, down, up in changes:
-            change = scale * up.float() @ down.float()
-            linear.weight += change.to(linear.weight.device, linear.weight.dtype)
+            change = merged[linear] = LowRank(down.float(), scale * up.float())
+            linear.weight += change.whole().to(linear.weight.device, linear.weight.dtype)
+    return merged
 
 
 def _maps(model: nn.Module, config: AdapterConfig) -> Iterator[tuple[str, nn.Linear]]:

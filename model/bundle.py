@@ -73,7 +73,8 @@ def load_bundle(
     loaded, fuser, projector, context = _trained_side(checkpoint, loaded, short_name, notes)
     for note in notes:
         log.warning("%s", note)
-    generator = HfGenerator(loaded, gate_for(short_name), _fast_session(loaded))
+    session = _fast_session(loaded)
+    generator = HfGenerator(replace(loaded, changes={}), gate_for(short_name), session)
     _warm_up(generator)
     return ModelBundle(
         generator=generator,
@@ -98,7 +99,7 @@ def _fast_session(loaded: LoadedModel) -> DecodingSession | None:
     """Our own runtime where it can run the model; made last, for it takes the weights as they are."""
     reason = FastRuntime.supports(loaded.model)
     try:
-        runtime = FastRuntime(loaded.model) if reason is None else None
+        runtime = FastRuntime(loaded.model, changes=loaded.changes) if reason is None else None
         if runtime is not None and loaded.device != "cpu" and not runtime.agrees_with(loaded.model):
             reason = "our runtime does not give its logits on this device"
     except (RuntimeError, NotImplementedError) as error:
@@ -145,10 +146,11 @@ def adapted(loaded: LoadedModel, checkpoint: Checkpoint) -> LoadedModel:
     adapter = checkpoint.config.adapter
     if adapter is None:
         return loaded
-    merge_adapter(loaded.model, adapter, checkpoint.tensors)
+    changes = merge_adapter(loaded.model, adapter, checkpoint.tensors)
     # Where a line begins, half of the holes that an adapter was taught to fill came out empty (docs/log.md).
     taught = None if adapter.fim is None else replace(adapter.fim, within_lines_only=True)
-    return replace(loaded, model_id=f"{loaded.model_id}+{checkpoint.fuser_id}", fim=taught or loaded.fim)
+    model_id = f"{loaded.model_id}+{checkpoint.fuser_id}"
+    return replace(loaded, model_id=model_id, fim=taught or loaded.fim, changes=changes)
 
 
 def find_checkpoint(name: str, loaded: LoadedModel, short_name: str = "") -> Checkpoint:

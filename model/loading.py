@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from transformers.utils import logging as transformers_logging
 from model.errors import ModelCorrupt, ModelError, ModelNotFound, ModelTooLarge, ModelUnavailable
 from model.gguf_conversion import ensure_converted, load_gguf
 from model.local_files import LocalModel
+from model.low_rank import LowRank
 from model.protocols import FimTemplate
 from model.tokenization import HfTokenizer
 
@@ -47,7 +48,10 @@ TRIAL_BYTES = 2**26
 
 @dataclass
 class LoadedModel:
-    """A causal language model in eval mode on its device, and what others must know of it."""
+    """A causal language model in eval mode on its device, and what others must know of it.
+
+    `changes` are those that an adapter made; they are in the model's weights already.
+    """
 
     model: PreTrainedModel
     tokenizer: HfTokenizer
@@ -55,6 +59,7 @@ class LoadedModel:
     fim: FimTemplate | None
     device: str
     dtype: torch.dtype
+    changes: Mapping[torch.nn.Module, LowRank] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def hidden_size(self) -> int:

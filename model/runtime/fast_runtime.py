@@ -19,7 +19,7 @@ from model.protocols import StopReason
 from model.runtime.compact import Weights, decoding_stack, fastest_weights
 from model.runtime.fixed_steps import FixedSteps, record_cuda_graph
 from model.runtime.layers import Stack, logits_of, plain_stack, run_layers
-from model.runtime.plan import plan_of, why_unsupported
+from model.runtime.plan import NO_CHANGES, Changes, plan_of, why_unsupported
 from model.runtime.static_cache import FIRST_CAPACITY, StaticCache
 
 log = logging.getLogger(__name__)
@@ -45,21 +45,27 @@ class FastRuntime:
     """
 
     def __init__(
-        self, model: PreTrainedModel, weights: Weights | None = None, first_capacity: int = FIRST_CAPACITY
+        self,
+        model: PreTrainedModel,
+        weights: Weights | None = None,
+        first_capacity: int = FIRST_CAPACITY,
+        changes: Changes = NO_CHANGES,
     ) -> None:
         """Takes `model` apart; raises ValueError unless `supports` says None.
 
-        `weights` are those that decoding reads; None lets a trial of some tens of ms choose.
+        `weights` are those that decoding reads; None lets a trial of some tens of ms choose. `changes`
+        were made to the maps of a four-bit file: with them its levels can be found again.
         """
         reason = self.supports(model)
         if reason is not None:
             raise ValueError(f"{model.config.model_type} cannot run in the CPU runtime: {reason}")
-        self._plan = plan_of(model)
+        self._plan = plan_of(model, changes)
         on_gpu = model.device.type == "cuda"
         self._chunk = GPU_CHUNK if on_gpu else CPU_CHUNK
         self._weights = Weights.PLAIN if on_gpu else weights or fastest_weights(self._plan)
-        self._many = plain_stack(self._plan)
         self._few = decoding_stack(self._plan, self._weights)
+        self._plan = self._plan.without_changes()
+        self._many = plain_stack(self._plan)
         self._cache = StaticCache(self._plan, first_capacity)
         self._keys: list[int] = []
         self.fixed = FixedSteps(self._few, self._cache, record_cuda_graph) if on_gpu else None

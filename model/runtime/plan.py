@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Protocol, cast
 
 import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
+
+from model.low_rank import LowRank, stacked_changes
 
 FAMILIES = frozenset({"llama", "qwen2", "mistral"})
 FIXED_ROTARIES = frozenset({"default", "linear", "llama3", "yarn"})
@@ -25,6 +28,8 @@ NUMBERS = {
     "cuda": (torch.float32, torch.bfloat16, torch.float16),
 }
 """What each device may compute in."""
+Changes = Mapping[nn.Module, LowRank]
+NO_CHANGES: Changes = MappingProxyType({})
 
 
 class _Attention(Protocol):
@@ -72,10 +77,14 @@ class _Causal(Protocol):
 
 @dataclass(frozen=True)
 class Matrix:
-    """A linear map: `weight` ``[outputs, inputs]``, `bias` ``[outputs]`` or None."""
+    """A linear map: `weight` ``[outputs, inputs]``, `bias` ``[outputs]`` or None.
+
+    `change` is a part of `weight` that was added after the file was read.
+    """
 
     weight: torch.Tensor
     bias: torch.Tensor | None = None
+    change: LowRank | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,24 @@ class Plan:
     gain_out: torch.Tensor
     head: Matrix
     rotary: Rotary
+
+    def without_changes(self) -> Plan:
+        """The same plan, which no longer keeps apart what was merged in."""
+
+        def bare(matrix: Matrix) -> Matrix:
+            return replace(matrix, change=None)
+
+        layers = tuple(
+            replace(
+                layer,
+                qkv=bare(layer.qkv),
+                out=bare(layer.out),
+                gate_up=bare(layer.gate_up),
+                down=bare(layer.down),
+            )
+            for layer in self.layers
+        )
+        return replace(self, layers=layers, head=bare(self.head))
 
 
 def why_unsupported(model: PreTrainedModel) -> str | None:
@@ -149,8 +176,8 @@ def _linears(block: _Block) -> Iterator[nn.Linear]:
     yield from (mlp.gate_proj, mlp.up_proj, mlp.down_proj)
 
 
-def plan_of(model: PreTrainedModel) -> Plan:
-    """Takes `model` apart; it must pass `why_unsupported`.
+def plan_of(model: PreTrainedModel, changes: Changes = NO_CHANGES) -> Plan:
+    """Takes `model` apart; it must pass `why_unsupported`. `changes` were merged into its maps.
 
     Nothing is held twice: the model's own parameters become views of the stacked matrices, and
     go on working. Whoever changes them later changes both.
@@ -158,7 +185,7 @@ def plan_of(model: PreTrainedModel) -> Plan:
     causal, config = cast(_Causal, model), model.config
     body = causal.model
     head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    layers = tuple(_layer_plan(block, config.hidden_size) for block in body.layers)
+    layers = tuple(_layer_plan(block, config.hidden_size, changes) for block in body.layers)
     return Plan(
         n_heads=config.num_attention_heads,
         n_kv_heads=config.num_key_value_heads,
@@ -171,7 +198,7 @@ def plan_of(model: PreTrainedModel) -> Plan:
         embedding=body.embed_tokens.weight.detach(),
         layers=layers,
         gain_out=_gain(body.norm, config.hidden_size),
-        head=_stacked([causal.lm_head]),
+        head=_stacked([causal.lm_head], changes),
         rotary=_exact_rotary(body.rotary_emb, config),
     )
 
@@ -185,15 +212,15 @@ def _exact_rotary(rotary: Rotary, config: PreTrainedConfig) -> Rotary:
     return kind(config)
 
 
-def _layer_plan(block: _Block, hidden_size: int) -> LayerPlan:
+def _layer_plan(block: _Block, hidden_size: int, changes: Changes) -> LayerPlan:
     attention, mlp = block.self_attn, block.mlp
     return LayerPlan(
         _gain(block.input_layernorm, hidden_size),
-        _stacked([attention.q_proj, attention.k_proj, attention.v_proj]),
-        _stacked([attention.o_proj]),
+        _stacked([attention.q_proj, attention.k_proj, attention.v_proj], changes),
+        _stacked([attention.o_proj], changes),
         _gain(block.post_attention_layernorm, hidden_size),
-        _stacked([mlp.gate_proj, mlp.up_proj]),
-        _stacked([mlp.down_proj]),
+        _stacked([mlp.gate_proj, mlp.up_proj], changes),
+        _stacked([mlp.down_proj], changes),
     )
 
 
@@ -201,15 +228,18 @@ def _gain(norm: _Norm, hidden_size: int) -> torch.Tensor:
     return norm.weight.detach().float() * math.sqrt(hidden_size)
 
 
-def _stacked(linears: Sequence[nn.Linear]) -> Matrix:
+def _stacked(linears: Sequence[nn.Linear], changes: Changes) -> Matrix:
     bias = _bias(linears)
+    change = stacked_changes(
+        [changes.get(linear) for linear in linears], [len(linear.weight) for linear in linears]
+    )
     if len(linears) == 1:
-        return Matrix(linears[0].weight.detach(), bias)
+        return Matrix(linears[0].weight.detach(), bias, change)
     weight = torch.cat([linear.weight.detach() for linear in linears])
     sizes = [linear.weight.shape[0] for linear in linears]
     for linear, rows in zip(linears, torch.split(weight, sizes), strict=True):
         linear.weight.data = rows
-    return Matrix(weight, bias)
+    return Matrix(weight, bias, change)
 
 
 def _bias(linears: Sequence[nn.Linear]) -> torch.Tensor | None:

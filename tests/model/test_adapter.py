@@ -63,6 +63,7 @@ def test_an_adapter_survives_saving_and_changes_the_maps_by_its_product(
     change = 2.0 * tensors["layers.1.down_proj.up"] @ tensors["layers.1.down_proj.down"]
     assert torch.allclose(merged.model.model.layers[1].mlp.down_proj.weight, before + change, atol=1e-5)
     assert torch.equal(merged.model.model.layers[1].mlp.up_proj.weight, untouched)
+    assert torch.allclose(merged.changes[merged.model.model.layers[1].mlp.down_proj].whole(), change)
 
 
 def test_an_adapted_generator_has_a_name_and_marks_of_its_own(loaded: LoadedModel) -> None:
