@@ -1,13 +1,13 @@
 // llama.cpp as a rival: reads lines of {"ids": [...], "n": 8} and answers {"prefill_ms": ..., "decode_ms": ...}.
 //
-// node llama_cpp.mjs MODEL.gguf THREADS, in a folder where node-llama-cpp is installed. Nothing is kept between
+// node llama_cpp.mjs MODEL.gguf THREADS [ADAPTER.gguf], in a folder where node-llama-cpp is installed. Nothing is kept between
 // lines: the prompt is read from its start, then `n` tokens are decoded greedily.
 import { createRequire } from "node:module";
 import path from "node:path";
 import readline from "node:readline";
 import { pathToFileURL } from "node:url";
 
-const [, , gguf, threads] = process.argv;
+const [, , gguf, threads, adapter] = process.argv;
 const find = createRequire(path.join(process.cwd(), "package.json"));
 const { getLlama, LlamaLogLevel } = await import(pathToFileURL(find.resolve("node-llama-cpp")).href);
 const llama = await getLlama({
@@ -16,6 +16,7 @@ const llama = await getLlama({
 const model = await llama.loadModel({ modelPath: gguf });
 const context = await model.createContext({
   contextSize: 4096, batchSize: 512, threads: { ideal: Number(threads), min: Number(threads) },
+  ...(adapter ? { lora: { adapters: [{ filePath: adapter }] } } : {}),
 });
 const sequence = context.getSequence();
 const now = () => Number(process.hrtime.bigint()) / 1e6;

@@ -19,9 +19,9 @@ class NoLlamaCpp(Exception):
 
 
 class LlamaCpp:
-    """One process with a GGUF file. Close it."""
+    """One process with a GGUF file, and an adapter's beside it. Close it."""
 
-    def __init__(self, folder: Path, gguf: Path, threads: int) -> None:
+    def __init__(self, folder: Path, gguf: Path, threads: int, adapter: Path | None = None) -> None:
         """`folder` is where ``npm install node-llama-cpp`` was run. Raises NoLlamaCpp."""
         node = shutil.which("node")
         if node is None or not (folder / "node_modules" / "node-llama-cpp").is_dir():
@@ -29,7 +29,7 @@ class LlamaCpp:
                 f"{folder} has no node-llama-cpp; run `npm install node-llama-cpp` there, with node"
             )
         self._process = subprocess.Popen(
-            [node, str(SCRIPT), str(gguf), str(threads)],
+            [node, str(SCRIPT), str(gguf), str(threads), *([str(adapter)] if adapter else [])],
             cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

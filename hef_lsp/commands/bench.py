@@ -1,4 +1,4 @@
-"""`hef-lsp bench latency|scale|drafts|index`: measure on this machine, print a table, keep JSON.
+"""`hef-lsp bench latency|scale|drafts|runtime|index`: measure on this machine, print a table, keep JSON.
 
 Owns options and presentation. What is measured, and how, is `hef_lsp.bench`.
 """
@@ -152,6 +152,39 @@ def drafts(
         raise fail(str(error)) from error
     out().print(drafts_table(figures))
     _keep(setting_of("drafts") | {"benchmark": benchmark, "seed": seed, "arms": figures}, json_file)
+
+
+@app.command("runtime")
+def runtime(
+    llama_cpp: Annotated[
+        Path | None, typer.Option(help="A folder with npm's node-llama-cpp: measure llama.cpp, too.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 means all physical cores.")] = 0,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each reads and says the same.")] = 9,
+    checkpoint: Annotated[str, typer.Option(help="Whose adapter takes part: auto, a folder, none.")] = "auto",
+    model: Model = "smollm2-135m",
+    json_file: JsonFile = None,
+) -> None:
+    """Time reading a prompt and saying a token, with and without the adapter, beside llama.cpp."""
+    from hef_lsp.bench.figures import setting_of
+    from hef_lsp.bench.llama_cpp import NoLlamaCpp
+    from hef_lsp.bench.runtime import NoRuntime, RuntimePlan, measure_runtime, runtime_table
+    from hef_lsp.models_loading import local_model
+    from model.hardware import describe_hardware
+
+    try:
+        with named_errors():
+            local = local_model(model, say_fetching())
+            n_threads = threads or describe_hardware().physical_cores
+            plan = RuntimePlan(local, checkpoint, n_threads, llama_cpp, rounds)
+            with err().status("loading the model") as status:
+                report = measure_runtime(plan, status.update)
+    except (NoRuntime, NoLlamaCpp) as error:
+        raise fail(str(error)) from error
+    out().print(runtime_table(report))
+    _keep(
+        setting_of("runtime") | {"model": local.model_id, "threads": n_threads, "racers": report}, json_file
+    )
 
 
 @app.command("index")
