@@ -19,6 +19,7 @@ from lsprotocol import types as lsp
 
 from hef_lsp.answering import Answering
 from hef_lsp.client import Client
+from hef_lsp.collector import settle
 from hef_lsp.configuration import Configuration
 from hef_lsp.context import reads_memories
 from hef_lsp.documents import DocumentStore
@@ -227,6 +228,7 @@ class Session:
             from hef_lsp.engine import CompletionEngine  # with the index's libraries, so not at the start
 
             bundle = self._load_with(settings, progress)
+            settle()
             return bundle, CompletionEngine(bundle, self.view_of, lambda: self.settings)
 
         try:
