@@ -46,27 +46,27 @@ def decoding_stack(plan: Plan, weights: Weights) -> Stack:
     if weights is Weights.PLAIN:
         return plain_stack(plan)
     with torch.inference_mode():
-        layers = tuple(_layer(layer, plan.dtype, weights) for layer in plan.layers)
-        head = int8_multiply(rounded(plan.head, plan.gain_out), plan.dtype)
+        layers = tuple(_layer(layer, weights) for layer in plan.layers)
+        head = int8_multiply(rounded(plan.head, plan.gain_out))
     return Stack(plan.without_changes(), True, layers, None, head)
 
 
-def _layer(layer: LayerPlan, dtype: torch.dtype, weights: Weights) -> Layer:
-    gain_in, qkv = _gained(layer.qkv, layer.gain_in, dtype, weights)
-    gain_mid, gate_up = _gained(layer.gate_up, layer.gain_mid, dtype, weights)
-    _, out = _gained(layer.out, None, dtype, weights)
-    _, down = _gained(layer.down, None, dtype, weights)
+def _layer(layer: LayerPlan, weights: Weights) -> Layer:
+    gain_in, qkv = _gained(layer.qkv, layer.gain_in, weights)
+    gain_mid, gate_up = _gained(layer.gate_up, layer.gain_mid, weights)
+    _, out = _gained(layer.out, None, weights)
+    _, down = _gained(layer.down, None, weights)
     return Layer(gain_in, qkv, out, gain_mid, gate_up, down)
 
 
 def _gained(
-    matrix: Matrix, gain: torch.Tensor | None, dtype: torch.dtype, weights: Weights
+    matrix: Matrix, gain: torch.Tensor | None, weights: Weights
 ) -> tuple[torch.Tensor | None, Multiply]:
     """The compact matrix, and the gain still to be applied before it: integers of 8 bits take it in."""
     levels = recovered(matrix) if weights is Weights.INT4 else None
     if levels is not None:
-        return gain, int4_multiply(levels, dtype)
-    return None, int8_multiply(rounded(matrix, gain), dtype)
+        return gain, int4_multiply(levels)
+    return None, int8_multiply(rounded(matrix, gain))
 
 
 def fastest_weights(plan: Plan) -> Weights:
@@ -84,7 +84,7 @@ def fastest_weights(plan: Plan) -> Weights:
     chosen = _up_to(matrices, TRIAL_BYTES)
     with torch.inference_mode():
         rows = [torch.full((1, matrix.weight.shape[1]), 0.5, dtype=plan.dtype) for matrix in chosen]
-        kinds = {weights: made for weights in Weights if (made := _made(chosen, weights, plan.dtype))}
+        kinds = {weights: made for weights in Weights if (made := _made(chosen, weights))}
         rounds = [{kind: _seconds(kinds[kind], rows) for kind in kinds} for _ in range(TRIAL_ROUNDS)]
     fastest = {
         kind: sum(map(min, zip(*(seconds[kind] for seconds in rounds), strict=True))) for kind in kinds
@@ -95,14 +95,14 @@ def fastest_weights(plan: Plan) -> Weights:
     return min(fastest, key=lambda kind: fastest[kind])
 
 
-def _made(matrices: Sequence[Matrix], weights: Weights, dtype: torch.dtype) -> list[Multiply]:
+def _made(matrices: Sequence[Matrix], weights: Weights) -> list[Multiply]:
     """The matrices in a format; none if that format is of no use to them."""
     if weights is Weights.PLAIN:
         return [plain_multiply(matrix) for matrix in matrices]
     if weights is Weights.INT8:
-        return [int8_multiply(rounded(matrix), dtype) for matrix in matrices]
+        return [int8_multiply(rounded(matrix)) for matrix in matrices]
     found = [recovered(matrix) for matrix in matrices]
-    return [int4_multiply(levels, dtype) for levels in found if levels is not None] if all(found) else []
+    return [int4_multiply(levels) for levels in found if levels is not None] if all(found) else []
 
 
 def _up_to(matrices: Sequence[Matrix], n_bytes: int) -> Sequence[Matrix]:

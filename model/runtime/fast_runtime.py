@@ -20,6 +20,7 @@ from model.runtime.compact import Weights, decoding_stack, fastest_weights
 from model.runtime.fixed_steps import FixedSteps, record_cuda_graph
 from model.runtime.layers import Stack, logits_of, plain_stack, run_layers
 from model.runtime.plan import NO_CHANGES, Changes, plan_of, why_unsupported
+from model.runtime.recorded_layers import RecordedLayers
 from model.runtime.static_cache import FIRST_CAPACITY, StaticCache
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ class FastRuntime:
         self._few = decoding_stack(self._plan, self._weights)
         self._plan = self._plan.without_changes()
         self._many = plain_stack(self._plan)
+        self.recorded = RecordedLayers(self._few) if self._few.rows_apart and not on_gpu else None
+        """Passes of few rows that torch recorded; None where rows look at each other, and on a GPU."""
         self._cache = StaticCache(self._plan, first_capacity)
         self._keys: list[int] = []
         self.fixed = FixedSteps(self._few, self._cache, record_cuda_graph) if on_gpu else None
@@ -167,7 +170,11 @@ class FastRuntime:
 
     def _read(self, stack: Stack, keys: Sequence[int], rows: torch.Tensor) -> torch.Tensor:
         begin = self.n_positions
-        rows = run_layers(stack, rows, self._cache.slots(begin, begin + len(keys)))
+        slots = self._cache.slots(begin, begin + len(keys))
+        if stack is self._few and self.recorded is not None:
+            rows = self.recorded.run(rows, slots)
+        else:
+            rows = run_layers(stack, rows, slots)
         self._keys.extend(keys)
         return rows
 

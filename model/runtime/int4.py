@@ -10,15 +10,16 @@ adapter that was merged in is taken out again and runs beside the levels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from model.low_rank import LowRank
-from model.runtime.int8 import Int8Matrix, Multiply, can_be_int8, int8_multiply, rounded
+from model.runtime.int8 import INT8_KERNEL, Int8Matrix, Multiply, can_be_int8, int8_multiply, rounded
 from model.runtime.plan import Matrix
 
 BLOCK = 32
+INT4_KERNEL = torch.ops.aten._weight_int4pack_mm_for_cpu.default
 HIGHEST = 15
 OUTPUTS_MULTIPLE = 16
 """Torch's kernel takes so many outputs at a time."""
@@ -95,29 +96,33 @@ def _line_through(levels: torch.Tensor, blocks: torch.Tensor) -> tuple[torch.Ten
     return (weight - step * level).squeeze(-1), step.squeeze(-1)
 
 
-def int4_multiply(matrix: Int4Matrix, dtype: torch.dtype) -> Multiply:
-    """Multiplies rows of `dtype`."""
-    if matrix.change is not None:
-        return _with_change(matrix, matrix.change, dtype)
-    packed, steps, bias = matrix.packed, matrix.steps, matrix.bias
-    kernel = torch.ops.aten._weight_int4pack_mm_for_cpu.default
-
-    def in_bfloat16(rows: torch.Tensor) -> torch.Tensor:
-        product: torch.Tensor = kernel(rows, packed, BLOCK, steps)
-        return product if bias is None else product.add_(bias)
-
-    def converting(rows: torch.Tensor) -> torch.Tensor:
-        product: torch.Tensor = kernel(rows.bfloat16(), packed, BLOCK, steps).to(dtype)
-        return product if bias is None else product.add_(bias)
-
-    return in_bfloat16 if dtype is torch.bfloat16 else converting
+def int4_multiply(matrix: Int4Matrix) -> Multiply:
+    """Multiplies rows of any number type, in bfloat16."""
+    bias = () if matrix.bias is None else (matrix.bias,)
+    if matrix.change is None:
+        return Multiply(_times_int4, (matrix.packed, matrix.steps, *bias))
+    down, up = (int8_multiply(side).tensors for side in matrix.change)
+    return Multiply(_times_int4_changed, (matrix.packed, matrix.steps, *down, *up, *bias))
 
 
-def _with_change(matrix: Int4Matrix, change: tuple[Int8Matrix, Int8Matrix], dtype: torch.dtype) -> Multiply:
-    plain = int4_multiply(replace(matrix, change=None), dtype)
-    down, up = (int8_multiply(side, dtype) for side in change)
+def _times_int4(
+    rows: torch.Tensor, packed: torch.Tensor, steps: torch.Tensor, bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    product: torch.Tensor = INT4_KERNEL(rows.bfloat16(), packed, BLOCK, steps).to(rows.dtype)
+    return product if bias is None else product.add_(bias)
 
-    def multiply(rows: torch.Tensor) -> torch.Tensor:
-        return plain(rows).add_(up(down(rows)))
 
-    return multiply
+def _times_int4_changed(
+    rows: torch.Tensor,
+    packed: torch.Tensor,
+    steps: torch.Tensor,
+    down: torch.Tensor,
+    down_scales: torch.Tensor,
+    up: torch.Tensor,
+    up_scales: torch.Tensor,
+    bias: torch.Tensor | None = None,
+) -> torch.Tensor:
+    short = rows.bfloat16()
+    change = INT8_KERNEL(INT8_KERNEL(short, down, down_scales), up, up_scales)
+    product: torch.Tensor = INT4_KERNEL(short, packed, BLOCK, steps).add_(change).to(rows.dtype)
+    return product if bias is None else product.add_(bias)

@@ -14,10 +14,23 @@ import torch
 
 from model.runtime.plan import Matrix
 
-Multiply = Callable[[torch.Tensor], torch.Tensor]
-"""Rows ``[R, inputs]`` to ``[R, outputs]``, in one number type."""
+
+@dataclass(frozen=True)
+class Multiply:
+    """Rows ``[R, inputs]`` to ``[R, outputs]``, in one number type: `function` of the rows and `tensors`.
+
+    Kept apart, so that a recorded pass serves all that share a function (`model.runtime.recorded_layers`).
+    """
+
+    function: Callable[..., torch.Tensor]
+    tensors: tuple[torch.Tensor, ...]
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.function(rows, *self.tensors)
+
 
 LARGEST = 127
+INT8_KERNEL = torch.ops.aten._weight_int8pack_mm.default
 INPUTS_MULTIPLE = 32
 """Torch's kernel reads its inputs in blocks of up to so many; one cut short reads outside its memory."""
 
@@ -55,28 +68,20 @@ def rounded(matrix: Matrix, gain: torch.Tensor | None = None) -> Int8Matrix:
     return Int8Matrix(numbers.to(torch.int8), scales, matrix.bias)
 
 
-def int8_multiply(matrix: Int8Matrix, dtype: torch.dtype) -> Multiply:
-    """Multiplies rows of `dtype`."""
-    numbers, scales, bias = matrix.numbers, matrix.scales, matrix.bias
-    kernel = torch.ops.aten._weight_int8pack_mm.default
+def int8_multiply(matrix: Int8Matrix) -> Multiply:
+    """Multiplies rows of any number type, in bfloat16."""
+    bias = () if matrix.bias is None else (matrix.bias,)
+    return Multiply(_times_int8, (matrix.numbers, matrix.scales, *bias))
 
-    def in_bfloat16(rows: torch.Tensor) -> torch.Tensor:
-        product: torch.Tensor = kernel(rows, numbers, scales)
-        return product if bias is None else product.add_(bias)
 
-    def converting(rows: torch.Tensor) -> torch.Tensor:
-        product: torch.Tensor = kernel(rows.bfloat16(), numbers, scales).to(dtype)
-        return product if bias is None else product.add_(bias)
-
-    return in_bfloat16 if dtype is torch.bfloat16 else converting
+def _times_int8(
+    rows: torch.Tensor, numbers: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    product: torch.Tensor = INT8_KERNEL(rows.bfloat16(), numbers, scales).to(rows.dtype)
+    return product if bias is None else product.add_(bias)
 
 
 def plain_multiply(matrix: Matrix) -> Multiply:
     """Multiplies rows of the matrix's own type."""
-    weight, bias = matrix.weight, matrix.bias
-    linear = torch.nn.functional.linear
-
-    def multiply(rows: torch.Tensor) -> torch.Tensor:
-        return linear(rows, weight, bias)
-
-    return multiply
+    bias = () if matrix.bias is None else (matrix.bias,)
+    return Multiply(torch.nn.functional.linear, (matrix.weight, *bias))

@@ -64,17 +64,32 @@ def plain_stack(plan: Plan) -> Stack:
 
 def run_layers(stack: Stack, rows: torch.Tensor, slots: Slots) -> torch.Tensor:
     """Reads the residual rows ``[R, H]``, float32, in place; writes their keys and values to `slots`."""
-    plan = stack.plan
-    n_rows = rows.shape[0]
+    plan, n_rows = stack.plan, rows.shape[0]
     mask = None if stack.rows_apart or n_rows == 1 else _mask(plan, n_rows, slots)
     for layer, new, keys, values in zip(stack.layers, slots.new, slots.keys, slots.values, strict=True):
-        heads = layer.qkv(normed(rows, layer.gain_in, plan)).view(n_rows, -1, plan.head_size)
-        _turn(plan, heads, slots)
-        new.copy_(heads[:, plan.n_heads :].transpose(0, 1))
-        rows.add_(layer.out(_attended(plan, heads, keys, values, mask)))
-        gate, up = layer.gate_up(normed(rows, layer.gain_mid, plan)).chunk(2, -1)
-        rows.add_(layer.down(silu(gate) * up))
+        run_layer(plan, layer, n_rows, rows, slots.cos, slots.sin, new, keys, values, mask)
     return rows
+
+
+def run_layer(
+    plan: Plan,
+    layer: Layer,
+    n_rows: int,
+    rows: torch.Tensor,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    new: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """One layer of `run_layers`, in place; `n_rows` is R, which must be a number where this is recorded."""
+    heads = layer.qkv(normed(rows, layer.gain_in, plan)).view(n_rows, -1, plan.head_size)
+    _turn(plan, heads, cos, sin)
+    new.copy_(heads[:, plan.n_heads :].transpose(0, 1))
+    rows.add_(layer.out(_attended(plan, heads, n_rows, keys, values, mask)))
+    gate, up = layer.gate_up(normed(rows, layer.gain_mid, plan)).chunk(2, -1)
+    return rows.add_(layer.down(silu(gate) * up))
 
 
 def logits_of(stack: Stack, rows: torch.Tensor) -> torch.Tensor:
@@ -95,41 +110,51 @@ def normed(rows: torch.Tensor, gain: torch.Tensor | None, plan: Plan) -> torch.T
     return torch.mul(rows / lengths, gain, out=out)
 
 
-def _turn(plan: Plan, heads: torch.Tensor, slots: Slots) -> None:
+def _turn(plan: Plan, heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
     """Gives the queries and keys among `heads` ``[R, heads, D]`` their positions, in place."""
     turned = heads[:, : plan.n_heads + plan.n_kv_heads]
     rolled = turned.roll(plan.head_size // 2, -1)
-    turned.mul_(slots.cos).addcmul_(rolled, slots.sin)
+    turned.mul_(cos).addcmul_(rolled, sin)
 
 
 def _attended(
-    plan: Plan, heads: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
+    plan: Plan,
+    heads: torch.Tensor,
+    n_rows: int,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor | None,
 ) -> torch.Tensor:
     """What the queries among `heads` ``[R, heads, D]`` see of the cache: ``[R, n_heads * D]``.
 
     Under a mask, the query heads that share a key head stand as further rows of it. Without one,
     row by row, each head on its own: on few threads that divides the work more evenly.
     """
-    n_rows, n_kv, size = heads.shape[0], plan.n_kv_heads, plan.head_size
+    n_kv, size = plan.n_kv_heads, plan.head_size
     queries = heads[:, : plan.n_heads]
     if mask is None:
-        return _attended_apart(queries.unsqueeze(2), keys, values)
+        return _attended_apart(queries.unsqueeze(2), n_rows, keys, values)
     grouped = queries.view(n_rows, n_kv, -1, size).permute(1, 2, 0, 3).reshape(1, n_kv, -1, size)
     seen = scaled_dot_product_attention(grouped, keys, values, attn_mask=mask)
     return seen.view(n_kv, -1, n_rows, size).permute(2, 0, 1, 3).reshape(n_rows, -1)
 
 
-def _attended_apart(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """The same of `queries` ``[R, n_heads, 1, D]``, the last of which sees all of the cache."""
-    n_rows, n_positions = queries.shape[0], keys.shape[2]
+def _attended_apart(
+    queries: torch.Tensor, n_rows: int, keys: torch.Tensor, values: torch.Tensor
+) -> torch.Tensor:
+    """The same of `queries` ``[R, n_heads, 1, D]``, the last of which sees all of the cache.
+
+    Ends count from the cache's end, so that a recorded pass holds at any length.
+    """
     if n_rows == 1:
         return scaled_dot_product_attention(queries, keys, values, enable_gqa=True).view(1, -1)
-    seen = [
-        scaled_dot_product_attention(
-            queries[i : i + 1], keys[:, :, :end], values[:, :, :end], enable_gqa=True
+    seen = []
+    for row in range(n_rows):
+        end = row + 1 - n_rows or None
+        query = queries[row : row + 1]
+        seen.append(
+            scaled_dot_product_attention(query, keys[:, :, :end], values[:, :, :end], enable_gqa=True)
         )
-        for i, end in enumerate(range(n_positions - n_rows + 1, n_positions + 1))
-    ]
     return torch.cat(seen).view(n_rows, -1)
 
 

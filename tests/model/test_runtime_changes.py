@@ -35,7 +35,7 @@ def test_levels_are_found_below_a_change_that_was_merged_in(dtype: torch.dtype) 
     levels = recovered(Matrix(merged, torch.randn(48), change))
     assert levels is not None
     rows = torch.randn(5, 96).bfloat16().float()
-    got = int4_multiply(levels, torch.float32)(rows)
+    got = int4_multiply(levels)(rows)
     wanted = torch.nn.functional.linear(rows, merged.float(), levels.bias)
     torch.testing.assert_close(got, wanted, rtol=0.0, atol=float(wanted.abs().max()) * 2**-6)
 

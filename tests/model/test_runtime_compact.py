@@ -35,11 +35,11 @@ def test_a_recovered_matrix_multiplies_as_the_one_it_came_from(dtype: torch.dtyp
     levels = recovered(Matrix(weight, torch.randn(48) if bias else None))
     assert levels is not None
     rows = torch.randn(5, 96).bfloat16().float()
-    got = int4_multiply(levels, torch.float32)(rows)
+    got = int4_multiply(levels)(rows)
     wanted = torch.nn.functional.linear(rows, weight.float(), levels.bias)
     torch.testing.assert_close(got, wanted, rtol=0.0, atol=float(wanted.abs().max()) * 2**-7)
     if not bias:
-        short = int4_multiply(levels, torch.bfloat16)(rows.bfloat16())
+        short = int4_multiply(levels)(rows.bfloat16())
         assert short.dtype is torch.bfloat16 and torch.equal(short.float(), got)
 
 
@@ -48,7 +48,7 @@ def test_a_constant_block_and_a_block_of_zeros_are_levels_too() -> None:
     weight[2, :BLOCK], weight[3] = 0.25, 0.0
     levels = recovered(Matrix(weight))
     assert levels is not None
-    got = int4_multiply(levels, torch.float32)(torch.ones(1, 64))[0]
+    got = int4_multiply(levels)(torch.ones(1, 64))[0]
     assert got[3] == 0.0
     torch.testing.assert_close(got, weight.float().sum(1), atol=0.05, rtol=0.0)
 
@@ -105,8 +105,8 @@ def choose(
     kinds: dict[int, str] = {}
     make = compact._made
 
-    def made(matrices: Sequence[Matrix], weights: Weights, dtype: torch.dtype) -> list[Multiply]:
-        multiplies = make(matrices, weights, dtype)
+    def made(matrices: Sequence[Matrix], weights: Weights) -> list[Multiply]:
+        multiplies = make(matrices, weights)
         kinds[id(multiplies)] = weights
         return multiplies
 
