@@ -10,14 +10,16 @@ from pathlib import Path
 
 from indexer.errors import IndexDamaged
 
+MOST_ASIDE = 2
+"""Damaged databases that are kept for whoever wants to look; a later one takes the last's place."""
+
 
 def move_aside(path: Path) -> Path:
     """Renames a damaged database to the first free ``*.corrupt-N``, and drops its log."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
-        number += 1
+    places = [path.with_name(f"{path.name}.corrupt-{number}") for number in range(1, MOST_ASIDE + 1)]
+    aside = next((place for place in places if not place.exists()), places[-1])
     try:
-        path.rename(aside)
+        path.replace(aside)
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
     except OSError as error:
@@ -29,10 +31,18 @@ def is_damage(error: sqlite3.Error) -> bool:
     """Whether the file is at fault, not the disk or a permission."""
     words = str(error).lower()
     return (
-        "malformed" in words or "not a database" in words or "no such" in words or "already exists" in words
+        "malformed" in words
+        or "not a database" in words
+        or "no such" in words
+        or "already exists" in words
+        or "corrupt" in words
+        or "constraint failed" in words
+        or "could not decode" in words
     )
 
 
 def unwritable(path: Path, error: Exception) -> str:
     """The message of `IndexUnwritable`."""
+    if "locked" in str(error).lower():
+        return f"the index at {path} is held by another program ({error}); end that, then change a file"
     return f"the index at {path} cannot be written ({error}); free space there or make it writable"

@@ -19,6 +19,7 @@ from indexer.chunker import TokenCounter, chunk_source, diff_chunks
 from indexer.collecting import collect
 from indexer.fusing import Compute, FusingBacklog
 from indexer.lexicon import identifier_terms
+from indexer.report import UpdateReport
 from indexer.source_files import FileChange, Rejected, SourceFile, SourceTree
 from indexer.state import IndexState
 from indexer.store import IndexStore
@@ -30,35 +31,6 @@ FILES_A_BATCH = 64
 TEXTS_A_CALL = 32
 OVERLAY_MTIME = -1
 """Stamps an unsaved buffer's text, so that a restart reads the disk again."""
-
-
-@dataclass(frozen=True)
-class UpdateReport:
-    """What an update did. `encoded` and `fused` count the fuser's work, `embedded` the embedder's."""
-
-    generation: int = 0
-    files: int = 0
-    chunks_added: int = 0
-    chunks_removed: int = 0
-    chunks_kept: int = 0
-    embedded: int = 0
-    encoded: int = 0
-    fused: int = 0
-    seconds: float = 0.0
-
-    def plus(self, other: UpdateReport) -> UpdateReport:
-        """Both together, at the later generation."""
-        return UpdateReport(
-            max(self.generation, other.generation),
-            self.files + other.files,
-            self.chunks_added + other.chunks_added,
-            self.chunks_removed + other.chunks_removed,
-            self.chunks_kept + other.chunks_kept,
-            self.embedded + other.embedded,
-            self.encoded + other.encoded,
-            self.fused + other.fused,
-            self.seconds + other.seconds,
-        )
 
 
 @dataclass
@@ -74,7 +46,8 @@ class _Batch:
 
 
 class IndexUpdater:
-    """Invariant: after each call the state equals one built from the store alone."""
+    """Invariant: after each call the state equals one built from the store alone, or `is_stale` says
+    that the index must be opened again."""
 
     def __init__(
         self,
@@ -93,10 +66,19 @@ class IndexUpdater:
         self._backlog, self._publish, self._memory = backlog, publish, memory
         self._rejected: dict[str, str] = {}
         self.last: UpdateReport | None = None
+        self.is_stale = False
+
+    @property
+    def is_behind(self) -> bool:
+        """Never: it is this process that writes."""
+        return False
+
+    def begin(self) -> None:
+        """The state was read from the store."""
 
     @property
     def generation(self) -> int:
-        return self._store.counter("generation")
+        return self._store.generation
 
     def apply(self, changes: Sequence[FileChange]) -> UpdateReport:
         """Follows `changes`, the last of each path; one transaction, one generation, or nothing at all."""
@@ -109,7 +91,9 @@ class IndexUpdater:
             return self._reported(UpdateReport(self.generation, seconds=time.perf_counter() - began_s))
         keys = self._embed(batch)
         generation = self._commit(batch, keys)
+        self.is_stale = True  # a failure from here to the publishing leaves the picture behind the store
         self._move_on(batch, generation)
+        self.is_stale = False
         report = UpdateReport(
             generation,
             len(batch.present) + len(batch.gone),

@@ -12,7 +12,6 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from fakes import FakeBundle, FakeEmbedder, FakeTokenizer, fake_bundle
 
 from hef_lsp.scheduling import InferenceLane
@@ -35,7 +34,9 @@ class HashedTokenizer(FakeTokenizer):
     def encode(self, text: str) -> list[int]:
         pieces = re.findall(r"\w+|\s+|[^\w\s]", text)
         return [
-            16 + int.from_bytes(blake2b(piece.encode("utf-8", "replace"), digest_size=2).digest(), "big") % 60_000
+            16
+            + int.from_bytes(blake2b(piece.encode("utf-8", "replace"), digest_size=2).digest(), "big")
+            % 60_000
             for piece in pieces
         ]
 
@@ -57,6 +58,7 @@ def plant(root: Path) -> None:
         path = root / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(module(path.stem.lower()))
+    (root / "notes.txt").write_text("a word of no language\n" * 40)
 
 
 def change(root: Path) -> list[FileChange]:
@@ -102,9 +104,7 @@ def picture(view: IndexView) -> dict[str, Any]:
     nodes = sorted(view.hierarchy.nodes(), key=lambda node: node.id)
     chunks = [chunk for path in sorted(view.files) for chunk in view.file_chunks(path)]
     memories = view.memories([node.digest for node in nodes])
-    tokens = {
-        path: ids.tolist() for part in view.memory.segments for path, ids in live_files(part)
-    }
+    tokens = {path: ids.tolist() for part in view.memory.segments for path, ids in live_files(part)}
     return {
         "nodes": nodes,
         "chunks": chunks,

@@ -84,7 +84,9 @@ def stepping(below: Path, steps: Steps, reads: bool = False) -> Iterator[Steps]:
     with ExitStack() as stack:
         stack.enter_context(mock.patch("sqlite3.connect", _connecting(steps, reads)))
         for name in ("replace", "rename", "unlink", "mkdir", "write_text"):
-            stack.enter_context(mock.patch.object(Path, name, _around(getattr(Path, name), name, below, steps)))
+            stack.enter_context(
+                mock.patch.object(Path, name, _around(getattr(Path, name), name, below, steps))
+            )
         stack.enter_context(mock.patch.object(Path, "open", _opening(Path.open, below, steps)))
         stack.enter_context(mock.patch("shutil.rmtree", _around(shutil.rmtree, "rmtree", below, steps)))
         stack.enter_context(mock.patch("numpy.savez", _saving(np.savez, steps)))

@@ -33,7 +33,10 @@ def main() -> None:
         with os.fdopen(back, "rb") as pipe:
             names = pipe.read()
         _, status = os.waitpid(child, 0)
-        print(json.dumps({"code": os.waitstatus_to_exitcode(status), "names": json.loads(names or b"[]")}), flush=True)
+        print(
+            json.dumps({"code": os.waitstatus_to_exitcode(status), "names": json.loads(names or b"[]")}),
+            flush=True,
+        )
 
 
 def _work(order: dict[str, object]) -> list[str]:

@@ -29,7 +29,7 @@ def spread(n_steps: int) -> list[int]:
 def test_a_first_index_outlives(fault: str, tmp_path: Path) -> None:
     plant(tmp_path / "root")
     wanted = rebuilt(tmp_path / "root", tmp_path / "scratch")
-    for step in spread(_n_steps(tmp_path)):
+    for step in spread(_n_steps(tmp_path, update=False)):
         cache = tmp_path / f"cache-{step}"
         _break(tmp_path / "root", cache, FAULTS[fault], step, wanted, update=False)
         shutil.rmtree(cache, ignore_errors=True)
@@ -39,9 +39,10 @@ def test_a_first_index_outlives(fault: str, tmp_path: Path) -> None:
 def test_an_update_outlives(fault: str, tmp_path: Path) -> None:
     plant(tmp_path / "root")
     shutil.copytree(tmp_path / "root", tmp_path / "before")
+    n_steps = _n_steps(tmp_path, update=True)
     change(tmp_path / "root")
     wanted = rebuilt(tmp_path / "root", tmp_path / "scratch")
-    for step in spread(40):
+    for step in spread(n_steps):
         shutil.rmtree(tmp_path / "root")
         shutil.copytree(tmp_path / "before", tmp_path / "root")
         cache = tmp_path / f"cache-{step}"
@@ -49,10 +50,14 @@ def test_an_update_outlives(fault: str, tmp_path: Path) -> None:
         shutil.rmtree(cache, ignore_errors=True)
 
 
-def _n_steps(base: Path) -> int:
+def _n_steps(base: Path, update: bool) -> int:
     steps = Steps(lambda name: None, lambda number: False)
     with stepping(base / "counted", steps, reads=True), serving(base / "root", base / "counted") as folder:
         settled(folder)
+        if update:
+            steps.names.clear()
+            folder.notify(change(base / "root"))
+            settled(folder)
     return len(steps.names)
 
 
