@@ -60,6 +60,7 @@ class IndexWriter:
         self._at_rest = True
         self._failures = StepFailures()
         self._rescues = 0
+        self._figures: dict[str, Any] = {}
         self._progress = (0, 0)
         self._most_pending = self._scanned = 0
         self._announced: tuple[object, ...] = ()
@@ -111,9 +112,16 @@ class IndexWriter:
         return self._index
 
     def figures(self) -> dict[str, Any]:
-        """The fields of the index's `IndexStatus`; empty while it is not open."""
+        """The fields of the index's `IndexStatus`, the last known where the disk does not tell; empty
+        while it is not open."""
         with self._open_or_closed:
-            return {} if self._index is None else dataclasses.asdict(self._index.status())
+            if self._index is None:
+                return {}
+            try:
+                self._figures = dataclasses.asdict(self._index.status())
+            except Exception:
+                log.debug("the index's figures could not be read", exc_info=True)
+            return dict(self._figures)
 
     @property
     def progress(self) -> tuple[int, int]:

@@ -234,11 +234,13 @@ class Index:
 
     def close(self) -> None:
         """Saves the exact memory, closes the database and lets another process write. Again is fine."""
-        if self._memory is not None:
-            self._memory.save()
-        self._store.close()
-        if self._lock is not None:
-            self._lock.release()
+        try:
+            if self._memory is not None:
+                self._memory.save()
+        finally:
+            self._store.close()
+            if self._lock is not None:
+                self._lock.release()
 
 
 def _claim(directory: Path) -> FileLock | None:

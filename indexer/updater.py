@@ -67,6 +67,7 @@ class IndexUpdater:
         self._rejected: dict[str, str] = {}
         self.last: UpdateReport | None = None
         self.is_stale = False
+        self._generation = 0
 
     @property
     def is_behind(self) -> bool:
@@ -75,10 +76,12 @@ class IndexUpdater:
 
     def begin(self) -> None:
         """The state was read from the store."""
+        self._generation = self._store.generation
 
     @property
     def generation(self) -> int:
-        return self._store.generation
+        """The last one committed; kept here, since a failing disk must not keep it from being published."""
+        return self._generation
 
     def apply(self, changes: Sequence[FileChange]) -> UpdateReport:
         """Follows `changes`, the last of each path; one transaction, one generation, or nothing at all."""
@@ -91,7 +94,6 @@ class IndexUpdater:
             return self._reported(UpdateReport(self.generation, seconds=time.perf_counter() - began_s))
         keys = self._embed(batch)
         generation = self._commit(batch, keys)
-        self.is_stale = True  # a failure from here to the publishing leaves the picture behind the store
         self._move_on(batch, generation)
         self.is_stale = False
         report = UpdateReport(
@@ -173,7 +175,10 @@ class IndexUpdater:
             self._touch(batch)
             self._store.count("embedded", len(keys))
             self._store.count("generation", 1)
-        return self.generation
+            generation = self._store.generation
+        self._generation = generation
+        self.is_stale = True  # a failure from here to the publishing leaves the picture behind the store
+        return generation
 
     def _touch(self, batch: _Batch) -> None:
         for source in batch.touched:
