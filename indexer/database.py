@@ -87,7 +87,7 @@ class Database:
             yield connection
         finally:
             with suppress(sqlite3.Error):
-                connection.execute("COMMIT")
+                connection.execute("ROLLBACK")  # nothing was written; unlike COMMIT it cannot be refused
 
     def note(self, error: BaseException) -> None:
         """Remembers `error` if it means that the file is damaged. Any thread."""

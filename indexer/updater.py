@@ -20,7 +20,7 @@ from indexer.collecting import collect
 from indexer.fusing import Compute, FusingBacklog
 from indexer.lexicon import identifier_terms
 from indexer.report import UpdateReport
-from indexer.source_files import FileChange, Rejected, SourceFile, SourceTree
+from indexer.source_files import FileChange, Rejected, SourceFile, SourceTree, is_text
 from indexer.state import IndexState
 from indexer.store import IndexStore
 from indexer.token_memory import TokenMemory
@@ -116,7 +116,7 @@ class IndexUpdater:
         for path, change in changes.items():
             source = self._tree.read(change) if change.present else Rejected(path, "gone")
             self._note_rejection(path, source if change.present else None)
-            stored = self._store.file(path)
+            stored = self._store.file(path) if is_text(path) else None
             if isinstance(source, Rejected):
                 if stored is not None:
                     batch.gone.add(path)

@@ -84,8 +84,18 @@ class IndexView:
         return self._nodes([(self.places.of_label[label], score) for label, score in found], k)
 
     def search_terms(self, terms: Sequence[str], k: int) -> list[tuple[Node, float]]:
-        """BM25 of `terms` over chunks, best first."""
-        return self._nodes(self.store.match(terms, 2 * k), k)
+        """BM25 of `terms` over chunks, best first.
+
+        The store keeps texts that no file holds any more, after a branch switch as many as live ones:
+        where they stand before the others, more is asked for.
+        """
+        limit = 2 * k
+        while True:
+            found = self.store.match(terms, limit)
+            nodes = self._nodes(found, k)
+            if len(nodes) >= k or len(found) < limit:
+                return nodes
+            limit *= 4
 
     def memories(self, digests: Sequence[str]) -> dict[str, FloatArray]:
         """digest -> ``[M, D]``, of those fused so far."""

@@ -112,7 +112,7 @@ def picture(view: IndexView) -> dict[str, Any]:
         "memories": {digest: memory.tobytes() for digest, memory in memories.items()},
         "tokens": tokens,
         "found": [_found(view, query) for query in QUERIES],
-        "terms": [sorted((n.id) for n, _ in view.search_terms(query.split(), 50)) for query in QUERIES],
+        "terms": [sorted((n.id) for n, _ in view.search_terms(query.split(), 100_000)) for query in QUERIES],
     }
 
 
