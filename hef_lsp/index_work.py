@@ -7,9 +7,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from indexer.source_files import FileChange
+from model.protocols import Embedder, Fuser
 
 if TYPE_CHECKING:
     from indexer.index import Index
+    from model.bundle import ModelBundle
+
+
+@dataclass(frozen=True)
+class IndexParts:
+    """What an index takes of a bundle; holding the bundle would hold the generator."""
+
+    embedder: Embedder
+    fuser: Fuser | None
+    count_tokens: Callable[[Sequence[str]], list[int]]
+    encode: Callable[[Sequence[str]], list[list[int]]]
+    tokenizer_id: str
+
+    @staticmethod
+    def of(bundle: ModelBundle) -> IndexParts:
+        return IndexParts(
+            bundle.embedder, bundle.fuser, bundle.count_tokens, bundle.encode, bundle.tokenizer_id
+        )
 
 
 class FusingStalled(Exception):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hef_lsp.index_directory import IndexDirectory
 from hef_lsp.index_directory import stored_status as _stored_status
-from hef_lsp.index_work import Work
+from hef_lsp.index_work import IndexParts, Work
 from hef_lsp.index_writer import IndexWriter
 from hef_lsp.places import index_directory
 from hef_lsp.scheduling import InferenceLane, LanePriority
@@ -55,7 +55,7 @@ class OpensIndex(Protocol):
         self,
         directory: Path,
         tree: SourceTree,
-        models: ModelBundle,
+        models: IndexParts,
         compute: Compute,
         fuse: bool,
         max_memory_bytes: int,
@@ -90,7 +90,7 @@ class WorkspaceFolder:
         self._on_status, self._open_with = on_status, open_index or _open_index
         self._lock = threading.Lock()
         self._overlays: dict[str, str] = {}
-        self._models: ModelBundle | None = None
+        self._models: IndexParts | None = None
         self._known_tree: SourceTree | None = None
         self._place: IndexDirectory | None = None
         self._watcher: WorkspaceWatcher | None = None
@@ -101,9 +101,13 @@ class WorkspaceFolder:
 
     def attach_models(self, bundle: ModelBundle) -> None:
         """Opens the index for these models and begins to read the folder; again for other models."""
-        self._models = bundle
+        self._models = IndexParts.of(bundle)
         self._writer.open()
         self._writer.start()
+
+    @property
+    def has_models(self) -> bool:
+        return self._models is not None
 
     def overlay(self, path: str, text: str | None) -> None:
         """The text of an open document at `path` (relative, forward slashes); None when it was closed."""
@@ -175,25 +179,25 @@ class WorkspaceFolder:
         self._root_problem = root_problem(self.root)
         if self._root_problem:
             raise UnusableRoot(self._root_problem)
-        bundle, settings = self._models, self._settings
-        assert bundle is not None, "the writer opens only after attach_models"
+        parts, settings = self._models, self._settings
+        assert parts is not None, "the writer opens only after attach_models"
         if self._place is None:
             purpose = "" if settings.enabled else OPEN_FILES_ONLY
             self._place = IndexDirectory.claim(self._cache_dir, self.root, purpose, share=settings.enabled)
         place, memory = self._place, settings.max_memory_mib << 20
         if not place.take_over():
-            return self._follow(place, bundle, memory)
+            return self._follow(place, parts, memory)
         if wipe or not settings.enabled:  # what was open in an earlier session is not open now
             place.wipe()
-        index = self._open_with(place.index, self._tree(), bundle, self._in_the_lane, settings.fuse, memory)
+        index = self._open_with(place.index, self._tree(), parts, self._in_the_lane, settings.fuse, memory)
         self._writer.enqueue([FileChange(path) for path in self._first()])
         return index
 
-    def _follow(self, place: IndexDirectory, bundle: ModelBundle, memory: int) -> Index:
+    def _follow(self, place: IndexDirectory, models: IndexParts, memory: int) -> Index:
         """Another server's index; one of our own where that is of other models or another version."""
         from indexer.errors import IndexForeign, IndexNotReady
 
-        parts = (self._tree(), bundle, self._in_the_lane, self._settings.fuse, memory)
+        parts = (self._tree(), models, self._in_the_lane, self._settings.fuse, memory)
         self._following.start()
         end_s = time.monotonic() + READY_WITHIN_S
         try:
@@ -310,7 +314,7 @@ def root_problem(root: Path) -> str:
 def _open_index(
     directory: Path,
     tree: SourceTree,
-    models: ModelBundle,
+    models: IndexParts,
     compute: Compute,
     fuse: bool,
     max_memory_bytes: int,
