@@ -7,6 +7,7 @@ and the time of answers in the first quarter after the warm-up with that in the 
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 import time
@@ -27,6 +28,7 @@ from hef_lsp.lsp_client import EditorClient, editor_client
 WARM_UP_SHARE = 0.2
 N_STOPS = 2
 PASSAGES_A_ROUND = 8
+SAMPLE_EVERY_S, LEAST_SAMPLES = 2.0, 100
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class SoakPlan:
 
 @dataclass(frozen=True)
 class Sample:
-    """After a passage: seconds since the start, the server's resident bytes, its threads and open files,
-    and how many requests there were so far."""
+    """Seconds since the start, the server's resident bytes, its threads and open files, and how many
+    requests there were so far."""
 
     at_s: float
     rss_bytes: int
@@ -83,21 +85,34 @@ def _copy(source: Path, target: Path) -> None:
 async def _live(
     plan: SoakPlan, workspace: Path, editor: EditorClient, replay: Replay, samples: list[Sample], say: Say
 ) -> None:
-    server = psutil.Process(editor.process.pid)
-    began_s, n_rounds = time.monotonic(), 0
+    watch = asyncio.create_task(_watch(plan, editor, replay, samples, say))
+    n_rounds = 0
+    try:
+        while not watch.done():
+            passages = passages_to_type(workspace, PASSAGES_A_ROUND, plan.n_lines, plan.seed + n_rounds)
+            if not passages:
+                raise NothingToType(f"{plan.workspace} has no lines to type; give another folder")
+            n_rounds += 1
+            for passage in passages:
+                await type_passage(editor, passage, plan.pace, replay)
+                await measure_stops(editor, passage, N_STOPS, plan.pace)
+                _save(editor, passage, n_rounds)
+                if watch.done():
+                    break
+        await watch
+    finally:
+        watch.cancel()
+
+
+async def _watch(
+    plan: SoakPlan, editor: EditorClient, replay: Replay, samples: list[Sample], say: Say
+) -> None:
+    """Samples beside the typing, until the time is over."""
+    server, began_s = psutil.Process(editor.process.pid), time.monotonic()
     while time.monotonic() - began_s < plan.minutes * 60:
-        passages = passages_to_type(workspace, PASSAGES_A_ROUND, plan.n_lines, plan.seed + n_rounds)
-        if not passages:
-            raise NothingToType(f"no source file in {plan.workspace} has lines to type; give another folder")
-        n_rounds += 1
-        for passage in passages:
-            await type_passage(editor, passage, plan.pace, replay)
-            await measure_stops(editor, passage, N_STOPS, plan.pace)
-            _save(editor, passage, n_rounds)
-            samples.append(_sample(server, began_s, replay))
-            say(f"{samples[-1].at_s / 60:.1f} of {plan.minutes:g} minutes, {samples[-1].rss_bytes >> 20} MiB")
-            if samples[-1].at_s >= plan.minutes * 60:
-                return
+        await asyncio.sleep(min(SAMPLE_EVERY_S, plan.minutes * 60 / LEAST_SAMPLES))
+        samples.append(_sample(server, began_s, replay))
+        say(f"{samples[-1].at_s / 60:.1f} of {plan.minutes:g} minutes, {samples[-1].rss_bytes >> 20} MiB")
 
 
 def _save(editor: EditorClient, passage: Passage, number: int) -> None:
@@ -116,17 +131,18 @@ def _sample(server: psutil.Process, began_s: float, replay: Replay) -> Sample:
 
 
 def figures_of(replay: Replay, samples: Sequence[Sample]) -> Report:
-    """Memory is the median of five samples, so that no single collection decides."""
+    """Memory is the median of a tenth of the samples, so that no single collection decides."""
     end_s = samples[-1].at_s
     warm_s = WARM_UP_SHARE * end_s
     quarter_s = (end_s - warm_s) / 4
     warm = [sample for sample in samples if sample.at_s >= warm_s]
     first = _between(replay, samples, warm_s, warm_s + quarter_s)
     last = _between(replay, samples, end_s - quarter_s, end_s)
-    at_warm, at_end = _median_bytes(warm[:5]), _median_bytes(warm[-5:])
+    n_parts = max(1, len(warm) // 10)
+    at_warm, at_end = _median_bytes(warm[:n_parts]), _median_bytes(warm[-n_parts:])
     return {
         "requests": len(replay.replies),
-        "passages": len(samples),
+        "samples_taken": len(samples),
         "mib_after_warm_up": round(at_warm / 2**20, 1),
         "mib_at_end": round(at_end / 2**20, 1),
         "memory_ratio": round(at_end / at_warm, 4),
@@ -135,7 +151,7 @@ def figures_of(replay: Replay, samples: Sequence[Sample]) -> Report:
         "first_quarter": asdict(first),
         "last_quarter": asdict(last),
         "p95_ratio": round(last.p95_ms / first.p95_ms, 3) if first.p95_ms else 0.0,
-        "samples": [[round(s.at_s), s.rss_bytes >> 20] for s in samples],
+        "samples": [[round(s.at_s), s.rss_bytes >> 20] for s in samples[:: max(1, len(samples) // 60)]],
     }
 
 
@@ -144,7 +160,7 @@ def _median_bytes(samples: Sequence[Sample]) -> int:
 
 
 def _between(replay: Replay, samples: Sequence[Sample], begin_s: float, end_s: float) -> Spread:
-    """Of the answers to passages that ended in this time."""
+    """Of the answers that came in this time."""
     values: list[float] = []
     before = 0
     for sample in samples:

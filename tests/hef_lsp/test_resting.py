@@ -27,7 +27,7 @@ async def session(tmp_path: Path) -> AsyncIterator[Session]:
         generator = FakeGenerator(["return total"])
         alive.append(weakref.ref(generator))
         bundle = fake_bundle(generator=generator)
-        bundle.encode = generator.tokenizer.encode_batch  # as the real one's, which does not hold the generator
+        bundle.encode = generator.tokenizer.encode_batch  # holds no generator
         return bundle
 
     alive: list[weakref.ref[FakeGenerator]] = []
