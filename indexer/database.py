@@ -89,9 +89,9 @@ class Database:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")  # nothing was written; unlike COMMIT it cannot be refused
 
-    def note(self, error: BaseException) -> None:
+    def note(self, error: BaseException | None) -> None:
         """Remembers `error` if it means that the file is damaged. Any thread."""
-        if isinstance(error, sqlite3.DatabaseError) and is_damage(error):
+        if is_damage(error):
             self.damage = self.damage or str(error)
 
     def close(self) -> None:

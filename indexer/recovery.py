@@ -10,6 +10,7 @@ from pathlib import Path
 
 from indexer.errors import IndexDamaged
 
+DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_NOTADB)
 MOST_ASIDE = 2
 """Damaged databases that are kept for whoever wants to look; a later one takes the last's place."""
 
@@ -27,11 +28,18 @@ def move_aside(path: Path) -> Path:
     return aside
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: BaseException | None) -> bool:
     """Whether the file is at fault, not the disk or a permission."""
+    if isinstance(error, UnicodeDecodeError):  # SQLite quotes a damaged schema, and Python cannot read that
+        return True
+    if not isinstance(error, sqlite3.DatabaseError):
+        return False
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE_CODES:
+        return True
     words = str(error).lower()
     return (
-        "malformed" in words
+        "file format" in words
+        or "malformed" in words
         or "not a database" in words
         or "no such" in words
         or "already exists" in words

@@ -81,7 +81,7 @@ class IndexStore:
             if not read_only:
                 directory.mkdir(parents=True, exist_ok=True)
             return IndexStore._opened(path, identity, read_only)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if read_only:
                 raise IndexNotReady(str(error)) from error
             if not is_damage(error):
@@ -141,7 +141,6 @@ class IndexStore:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """This thread's own."""
         return self._database.connection
 
     @property
@@ -151,9 +150,8 @@ class IndexStore:
 
     def note(self, error: BaseException) -> None:
         """Remembers `error`, or what it came from, if it means damage. Any thread."""
-        self._database.note(error)
-        if error.__cause__ is not None:
-            self._database.note(error.__cause__)
+        for each in (error, error.__cause__):
+            self._database.note(each)
 
     def found_damaged(self, reason: str) -> IndexDamaged:
         """Notes damage that SQLite itself does not see; gives what to raise. Any thread."""
@@ -347,6 +345,6 @@ class IndexStore:
         """What a keystroke may ask for: it meets damage before the writer does."""
         try:
             return self.connection.execute(sql, parameters).fetchall()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self.note(error)
             raise
