@@ -17,6 +17,7 @@ from wire import WAIT_S, RpcError, Wire, position, stub_command
 
 N_EXAMPLES, N_STEPS = (400, 60) if FULL else (8, 40)
 N_BURST = 1_000
+FOLDERS = ["second", "no-such", "second/.."]
 NAMES = st.sampled_from(["a.py", "pkg/b.py", "c%20d.py", "é.py", "%F0%9F%98%80.py", "no/such/folder/x.py"])
 TEXTS = st.text(st.sampled_from("ab (:=.\n\r\t😀é\u2028\0\ufeff"), max_size=60)
 NUMBERS = st.sampled_from([0, 1, 2, 3, 7, 80, -1, 2**31, 10**15])
@@ -118,7 +119,7 @@ def machine(wire: Wire, base: Path) -> type[RuleBasedStateMachine]:
         def configure(self, chosen: Any) -> None:
             wire.notify("workspace/didChangeConfiguration", {"settings": {"hef": chosen}})
 
-        @rule(added=st.booleans(), name=st.sampled_from(["second", "no-such", "second/.."]))
+        @rule(added=st.booleans(), name=st.sampled_from(FOLDERS))
         def folders(self, added: bool, name: str) -> None:
             folder = {"uri": (base / name).as_uri(), "name": name}
             event = {"added": [folder] if added else [], "removed": [] if added else [folder]}
@@ -173,6 +174,8 @@ def test_any_client_is_answered_once(wire: Wire, tmp_path: Path) -> None:
     )
     assert not wire.broken, "bytes on stdout that are no message"
     wire.notify("workspace/didChangeConfiguration", {"settings": {"hef": {"completion": {"enabled": True}}}})
+    added = [{"uri": (tmp_path / name).as_uri(), "name": name} for name in FOLDERS]
+    wire.notify("workspace/didChangeWorkspaceFolders", {"event": {"added": [], "removed": added}})
     wire.command("hef.pause", False)
     wire.settle(lambda status: status["state"] == "ready")
     assert wire.leave() == 0
