@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STOPS_REMEMBERED = 256
+MOST_RUNNING = 16
+"""Requests under way over all documents; beyond, the oldest is answered empty. People type in one."""
 
 Key = tuple[str, str]
 """A document's URI and the kind of request; editors ask for the list and for ghost text side by side."""
@@ -72,7 +74,10 @@ class Answering:
         older = self._tokens.get(key)
         if older is not None:
             older.cancel()
-        self._tokens[key] = CancellationToken()
+        while len(self._tokens) >= MOST_RUNNING:
+            self._tokens.pop(next(iter(self._tokens))).cancel()
+        self._tokens.pop(key, None)
+        self._tokens[key] = CancellationToken()  # the newest stands last
         return key, self._tokens[key]
 
     async def answer(self, request: CompletionRequest, key: Key, token: CancellationToken) -> Answer:

@@ -15,11 +15,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hef_lsp.change_queue import ChangeQueue
 from hef_lsp.index_agenda import Agenda, Step
+from hef_lsp.index_work import FusingStalled, Work
 from hef_lsp.scheduling import InferenceLane, LaneClosed
 from hef_lsp.step_failures import StepFailures
 from hef_lsp.work_slice import WorkSlice
@@ -42,28 +42,9 @@ TYPING_S = 1.0
 LONGEST_YIELD_S = 5.0
 YIELD_POLL_S = 0.005
 ANNOUNCE_EVERY_S = 0.1
+MOST_RESCUES = 3
+"""Openings in a row without coming to rest; more would be a loop on a disk that breaks all it is given."""
 LANE_IS_GONE = (LaneClosed, CancelledError)
-
-
-class FusingStalled(Exception):
-    """Vectors stay unfused although nothing hindered it."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """What the folder supplies; everything is called in the writer thread."""
-
-    open_index: Callable[[bool], Index]
-    """Opens the index; True = drop the old one first."""
-    prepare: Callable[[list[FileChange]], tuple[list[FileChange], bool]]
-    """Coalesced changes to what the updater is given, and whether a scan must follow."""
-    first: Callable[[], Sequence[str]]
-    """Paths of open documents: their neighbourhood comes first, and a scan may have put the disk's text
-    in place of theirs."""
-    announce: Callable[[], None]
-    """The state or the progress changed."""
-    scans: bool = True
-    """Whether the folder on disk is read at all."""
 
 
 class IndexWriter:
@@ -78,6 +59,8 @@ class IndexWriter:
         self._doing: Step | None = None
         self._at_rest = True
         self._failures = StepFailures()
+        self._rescues = 0
+        self._figures: dict[str, Any] = {}
         self._progress = (0, 0)
         self._most_pending = self._scanned = 0
         self._announced: tuple[object, ...] = ()
@@ -106,7 +89,7 @@ class IndexWriter:
             self._wake.notify_all()
 
     def scan(self) -> None:
-        """Compares the whole folder with the index."""
+        """Compares the whole folder with the index; takes over what another process wrote to it."""
         with self._wake:
             self._agenda.try_again(time.monotonic())
             self._agenda.scan_wanted = self._work.scans
@@ -129,9 +112,16 @@ class IndexWriter:
         return self._index
 
     def figures(self) -> dict[str, Any]:
-        """The fields of the index's `IndexStatus`; empty while it is not open."""
+        """The fields of the index's `IndexStatus`, the last known where the disk does not tell; empty
+        while it is not open."""
         with self._open_or_closed:
-            return {} if self._index is None else dataclasses.asdict(self._index.status())
+            if self._index is None:
+                return {}
+            try:
+                self._figures = dataclasses.asdict(self._index.status())
+            except Exception:
+                log.debug("the index's figures could not be read", exc_info=True)
+            return dict(self._figures)
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -202,6 +192,7 @@ class IndexWriter:
         with self._wake:
             agenda, has_index, now_s = self._agenda, self._index is not None, time.monotonic()
             self._at_rest, fuse_due_s = True, self._fuse_due_s()  # only now, when it was announced
+            self._rescues *= bool(self._failures)
             self._wake.notify_all()
             if not agenda.closed and agenda.wanted(has_index, now_s, fuse_due_s) is None:
                 due_s = agenda.next_due_s(fuse_due_s) if has_index else None
@@ -223,12 +214,20 @@ class IndexWriter:
             self._failures.clear(step)
             if self._index is not None:
                 self._note_pending(self._index)
+            self._rescue()  # a keystroke may have met damage that this step did not
         except LANE_IS_GONE:
             self._agenda.closed = True  # it goes with the server; without it nothing can be computed
         except Exception as error:  # noqa: BLE001 - the thread outlives any failure of a step
             self._failures.note(step, error)
             with self._wake:
                 self._agenda.fail(step)
+            self._rescue(error)
+
+    def _rescue(self, error: Exception | None = None) -> None:
+        """Opens again an index whose file is damaged or whose picture fell behind its store."""
+        if self._index is not None and self._rescues < MOST_RESCUES and self._index.is_lost(error):
+            self._rescues += 1
+            self.open()
 
     def _run_errand(self) -> None:
         with self._wake:
@@ -240,6 +239,7 @@ class IndexWriter:
             wipe, self._agenda.wipe, self._agenda.open_wanted = self._agenda.wipe, False, False
         self._close_index()
         self._index = self._work.open_index(wipe)
+        self._failures.clear_all()
         with self._wake:
             self._agenda.scan_wanted = self._work.scans
 

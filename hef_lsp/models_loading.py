@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -25,8 +24,9 @@ def load_models(settings: ModelSettings, on_progress: Progress | None = None) ->
     from model.hub import ModelHub, default_cache_dir
 
     hub = ModelHub(default_cache_dir(), offline=settings.offline, on_progress=on_progress)
-    chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name != "offline"}
-    return load_bundle(**chosen, hub=hub)
+    return load_bundle(
+        settings.name, settings.device, settings.threads, settings.embedder, settings.checkpoint, hub
+    )
 
 
 def local_model(name: str, on_progress: Progress) -> LocalModel:

@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+MOST_QUEUED = 64
+"""Jobs in the lane's queue; more, and those that were cancelled are dropped before their turn."""
 _Callback = Callable[[], None]
 
 
@@ -133,6 +135,9 @@ class InferenceLane:
                 raise LaneClosed("the inference lane is closed: the server is shutting down")
             self._n_submitted += 1
             self._note_keystroke(priority)
+            if len(self._queue) >= MOST_QUEUED:  # what was withdrawn holds its document's text
+                self._queue = [job for job in self._queue if not job.future.cancelled()]
+                heapq.heapify(self._queue)
             heapq.heappush(self._queue, _Job(priority, self._n_submitted, job, future, time.monotonic()))
             self._wake.notify()
         return future

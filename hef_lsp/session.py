@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from hef_lsp.edits import Edits
 from hef_lsp.file_events import place_of
 from hef_lsp.places import index_directory
 from hef_lsp.progress import Report, StatusTeller
+from hef_lsp.resting import Resting
 from hef_lsp.scheduling import InferenceLane, LaneClosed, LanePriority
 from hef_lsp.settings import Settings
 from hef_lsp.workspace import WorkspaceFolder
@@ -44,6 +46,7 @@ FetchProgress = Callable[[str, int, int], None]
 LoadModels = Callable[[Settings, FetchProgress], "ModelBundle"]
 Loaded = tuple["ModelBundle", "CompletionEngine"]
 
+AWAY = "the model rests; the next request loads it"
 BUSY_OF_ITS_OWN = "loading the models"
 
 
@@ -56,7 +59,7 @@ class Session:
         self.documents = DocumentStore()
         self.edits = Edits()
         self.lane = InferenceLane()
-        self.answering = Answering(self.lane, lambda: self.engine, lambda: self.settings, self.documents.get)
+        self.answering = Answering(self.lane, self._engine_in_use, lambda: self.settings, self.documents.get)
         self.folders: dict[Path, WorkspaceFolder] = {}
         self.roots: list[Path] = []
         self.engine: CompletionEngine | None = None
@@ -69,6 +72,8 @@ class Session:
         self._load_with = load_models
         self._models_report = Report("starting")
         self._n_loads = 0
+        self._resting = Resting(lambda: self.settings.model.idle_minutes, self.put_models_away)
+        self._are_away = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: dict[Path, asyncio.Future[None]] = {}
@@ -87,6 +92,7 @@ class Session:
             return
         self._loop = asyncio.get_running_loop()
         self.is_open = True
+        self._resting.start()
         for root in self.roots:
             self._open_folder(root)
         self._load_models()
@@ -123,7 +129,7 @@ class Session:
         ):
             for folder in self.folders.values():
                 self._attach(folder)
-        if now.model != before.model:
+        if replace(now.model, idle_minutes=0) != replace(before.model, idle_minutes=0):
             self._load_models()
         self.status.changed()
 
@@ -150,6 +156,7 @@ class Session:
         for task in self._tasks:
             task.cancel()
         self.status.close()
+        self._resting.close()
         self.lane.close(timeout_s=1.0)  # first, so that no folder waits for its turn
         for folder in self.folders.values():
             folder.close()
@@ -215,7 +222,25 @@ class Session:
 
     # Models.
 
+    def put_models_away(self) -> None:
+        """Frees what the generator holds; the indexes go on with an embedder and a tokenizer."""
+        if self.models is None or self.lane.keystroke_waiting():
+            return
+        self.engine = self.models = None
+        self._are_away = True
+        self.answering.cancel_all()
+        self._report_models(Report("ready", AWAY))
+        with suppress(LaneClosed):
+            self.lane.submit(LanePriority.INDEX, settle)  # modules hold each other
+
+    def _engine_in_use(self) -> CompletionEngine | None:
+        self._resting.used()
+        if self._are_away:
+            self._load_models()
+        return self.engine
+
     def _load_models(self) -> None:
+        were_away, self._are_away = self._are_away, False
         self._n_loads += 1
         number, settings = self._n_loads, self.settings
         self.engine = self.models = None
@@ -235,13 +260,13 @@ class Session:
             loading = self.lane.submit(LanePriority.KEYSTROKE, load)
         except LaneClosed:
             return
-        loading.add_done_callback(lambda done: self._soon(self._loaded, number, done))
+        loading.add_done_callback(lambda done: self._soon(self._loaded, number, done, were_away))
 
     def _fetching(self, number: int, report: Report) -> None:
         if number == self._n_loads:
             self._report_models(report)
 
-    def _loaded(self, number: int, done: Future[Loaded]) -> None:
+    def _loaded(self, number: int, done: Future[Loaded], were_away: bool) -> None:
         if number != self._n_loads or done.cancelled():
             return
         error = done.exception()
@@ -253,7 +278,8 @@ class Session:
             log.warning("%s", note)
         self._report_models(Report("ready"))
         for folder in self.folders.values():
-            self._attach(folder)
+            if not (were_away and folder.has_models):
+                self._attach(folder)
 
     def _failed(self, error: BaseException) -> None:
         """A keystroke never fails for it: completions stay empty, and the user is told once."""
@@ -280,7 +306,7 @@ class Session:
             return Report("opening")
         busy = next((report for report in reports if not report.settled), None)
         worst = next((report for report in reports if report.state == "error"), None)
-        return busy or worst or Report("paused" if self.paused else "ready")
+        return busy or worst or (Report("paused") if self.paused else self._models_report)
 
     def _soon(self, call: Callable[..., None], *arguments: Any) -> None:
         """Calls from any thread into the loop; nothing once that is closed."""

@@ -38,6 +38,9 @@ class ModelSettings:
     checkpoint: str = _doc(
         "auto", "Trained weights: a checkpoint folder, `auto`, or `none` for the plain generator."
     )
+    idle_minutes: int = _doc(
+        60, "Put the model away after so long without a request; the next one loads it. 0: never.", 0, 10_000
+    )
     offline: bool = _doc(False, "Never fetch a model; say what is missing instead.")
 
 

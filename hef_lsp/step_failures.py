@@ -35,5 +35,9 @@ class StepFailures:
             log.error("the index failed while %s: %s; the next change tries again", *cause)
             log.debug("where it failed", exc_info=error)
 
+    def clear_all(self) -> None:
+        """The index was opened anew: whatever failed before is tried again."""
+        self._messages.clear()
+
     def clear(self, step: str) -> None:
         self._messages.pop(step, None)

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 LARGEST_MESSAGE = 1 << 30
 LARGEST_HEADER = 1 << 16
 _READ_BYTES = 1 << 16
-_CONTENT_LENGTH = re.compile(rb"^content-length:[ \t]*(\d+)[ \t]*$", re.IGNORECASE | re.MULTILINE)
+_CONTENT_LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,12})[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _END_OF_HEADER = re.compile(rb"\r?\n\r?\n")
 
 

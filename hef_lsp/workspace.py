@@ -12,16 +12,19 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hef_lsp.index_directory import IndexDirectory
 from hef_lsp.index_directory import stored_status as _stored_status
-from hef_lsp.index_writer import IndexWriter, Work
+from hef_lsp.index_work import IndexParts, Work
+from hef_lsp.index_writer import IndexWriter
 from hef_lsp.places import index_directory
 from hef_lsp.scheduling import InferenceLane, LanePriority
 from hef_lsp.settings import Settings
+from hef_lsp.ticker import Ticker
 from indexer.ignoring import IGNORE_FILE_NAMES
 from indexer.source_files import FileChange, SourceTree
 
@@ -35,6 +38,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Status = dict[str, Any]
 OPEN_FILES_ONLY = "-open-files"
+FOLLOW_EVERY_S = 2.0
+"""So often a second server looks for what the first one wrote; a look costs one small read."""
+READY_WITHIN_S, READY_POLL_S = 5.0, 0.05
+"""A second server that starts with the first one waits so long for it to make the index."""
 
 
 class UnusableRoot(Exception):
@@ -48,10 +55,11 @@ class OpensIndex(Protocol):
         self,
         directory: Path,
         tree: SourceTree,
-        models: ModelBundle,
+        models: IndexParts,
         compute: Compute,
         fuse: bool,
         max_memory_bytes: int,
+        read_only: bool = False,
     ) -> Index: ...
 
 
@@ -82,19 +90,24 @@ class WorkspaceFolder:
         self._on_status, self._open_with = on_status, open_index or _open_index
         self._lock = threading.Lock()
         self._overlays: dict[str, str] = {}
-        self._models: ModelBundle | None = None
+        self._models: IndexParts | None = None
         self._known_tree: SourceTree | None = None
         self._place: IndexDirectory | None = None
         self._watcher: WorkspaceWatcher | None = None
         self._root_problem = root_problem(root)
+        self._following = Ticker(self._look_at_the_other, FOLLOW_EVERY_S, f"hef-follow {root.name}")
         work = Work(self._open, self._prepare, self._first, self._announce, scans=settings.index.enabled)
         self._writer = IndexWriter(work, lane, settings.index.quiet_ms / 1000, f"hef-index {root.name}")
 
     def attach_models(self, bundle: ModelBundle) -> None:
         """Opens the index for these models and begins to read the folder; again for other models."""
-        self._models = bundle
+        self._models = IndexParts.of(bundle)
         self._writer.open()
         self._writer.start()
+
+    @property
+    def has_models(self) -> bool:
+        return self._models is not None
 
     def overlay(self, path: str, text: str | None) -> None:
         """The text of an open document at `path` (relative, forward slashes); None when it was closed."""
@@ -142,7 +155,8 @@ class WorkspaceFolder:
             state = "waiting for the model"
         report: Status = {"root": str(self.root), "state": state, "done": done, "total": total}
         figures = self._writer.figures()
-        notes = list(figures.pop("index_notes", ()))
+        place = self._place
+        notes = [*filter(None, [place and place.note]), *figures.pop("index_notes", ())]
         return {**report, "message": message, "notes": notes, **figures}
 
     def wait_idle(self, timeout: float | None) -> bool:
@@ -152,6 +166,7 @@ class WorkspaceFolder:
 
     def close(self) -> None:
         """Ends the watcher and the thread, after the batch under way. Again is fine."""
+        self._following.stop()
         ended = self._writer.close()
         self._stop_watching()
         if ended and self._place is not None:  # else the thread still writes there
@@ -164,19 +179,50 @@ class WorkspaceFolder:
         self._root_problem = root_problem(self.root)
         if self._root_problem:
             raise UnusableRoot(self._root_problem)
-        bundle, settings = self._models, self._settings
-        assert bundle is not None, "the writer opens only after attach_models"
+        parts, settings = self._models, self._settings
+        assert parts is not None, "the writer opens only after attach_models"
         if self._place is None:
             purpose = "" if settings.enabled else OPEN_FILES_ONLY
-            self._place = IndexDirectory.claim(self._cache_dir, self.root, purpose)
+            self._place = IndexDirectory.claim(self._cache_dir, self.root, purpose, share=settings.enabled)
+        place, memory = self._place, settings.max_memory_mib << 20
+        if not place.take_over():
+            return self._follow(place, parts, memory)
         if wipe or not settings.enabled:  # what was open in an earlier session is not open now
-            self._place.wipe()
-        memory = settings.max_memory_mib << 20
-        index = self._open_with(
-            self._place.index, self._tree(), bundle, self._in_the_lane, settings.fuse, memory
-        )
+            place.wipe()
+        index = self._open_with(place.index, self._tree(), parts, self._in_the_lane, settings.fuse, memory)
         self._writer.enqueue([FileChange(path) for path in self._first()])
         return index
+
+    def _follow(self, place: IndexDirectory, models: IndexParts, memory: int) -> Index:
+        """Another server's index; one of our own where that is of other models or another version."""
+        from indexer.errors import IndexForeign, IndexNotReady
+
+        parts = (self._tree(), models, self._in_the_lane, self._settings.fuse, memory)
+        self._following.start()
+        end_s = time.monotonic() + READY_WITHIN_S
+        try:
+            while True:
+                try:
+                    return self._open_with(place.index, *parts, read_only=True)
+                except IndexNotReady:
+                    if time.monotonic() > end_s:
+                        raise  # the ticker tries again
+                time.sleep(READY_POLL_S)
+        except IndexForeign as error:
+            log.info("%s; it gets an index of its own", error)
+            self._place = IndexDirectory.claim(self._cache_dir, self.root)
+            return self._open_with(self._place.index, *parts)
+
+    def _look_at_the_other(self) -> bool:
+        """Takes over when the other server has ended, else follows what it wrote. In the ticker's thread."""
+        place, index = self._place, self._writer.index
+        if place is None or place.writes:
+            return False
+        if place.take_over() or index is None:
+            self._writer.open()
+        elif index.updater.is_behind:
+            self._writer.scan()
+        return not place.writes
 
     def _in_the_lane(self, job: Callable[[], T]) -> T:
         return self._lane.run(LanePriority.INDEX, job)
@@ -268,14 +314,15 @@ def root_problem(root: Path) -> str:
 def _open_index(
     directory: Path,
     tree: SourceTree,
-    models: ModelBundle,
+    models: IndexParts,
     compute: Compute,
     fuse: bool,
     max_memory_bytes: int,
+    read_only: bool = False,
 ) -> Index:
     from indexer.index import Index, IndexModels  # loads the store's libraries, so not with the server
 
     needed = IndexModels(
         models.embedder, models.fuser, models.count_tokens, models.tokenizer_id, models.encode
     )
-    return Index.open(directory, tree, needed, compute, fuse, max_memory_bytes)
+    return Index.open(directory, tree, needed, compute, fuse, max_memory_bytes, read_only)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 DIGEST_BYTES = 16
+NO_LANGUAGE = "text"
+"""Stands in a digest for the language of a file that is of none."""
 
 
 def digest_of(*parts: str) -> str:

@@ -29,7 +29,7 @@ from itertools import accumulate
 from zlib import crc32
 
 from indexer.borders import LINE_LEVEL, Border, syntax_borders
-from indexer.chunk import Chunk, make_chunk
+from indexer.chunk import NO_LANGUAGE, Chunk, make_chunk
 from indexer.grammars import grammar_of
 
 # Raise it when the same text may give other chunks: the store then cuts every file again.
@@ -218,4 +218,4 @@ def _is_closer(source: _Source, line: int) -> bool:
 
 def _chunk(path: str, language: str | None, source: _Source, start: int, end: int) -> Chunk:
     text = "\n".join(source.lines[start:end])
-    return make_chunk(path, language or "text", start, end, text, source.n_tokens(start, end))
+    return make_chunk(path, language or NO_LANGUAGE, start, end, text, source.n_tokens(start, end))

@@ -5,6 +5,8 @@
     IndexProblem
     ├── IndexUnwritable     read-only folder, full disk, permission
     ├── IndexReadOnly       opened for reading only, since another process writes
+    ├── IndexForeign        of other models or another version, and opened for reading only
+    ├── IndexNotReady       opened for reading only while its writer makes or mends it
     └── IndexDamaged        the database could neither be read nor be moved aside
 """
 
@@ -19,6 +21,17 @@ class IndexUnwritable(IndexProblem):
 
 class IndexReadOnly(IndexProblem):
     """This process may read the index but not change it."""
+
+
+class IndexForeign(IndexProblem):
+    """This process may only read the index, and cannot: it is of other models or another version."""
+
+
+class IndexNotReady(IndexProblem):
+    """This process may only read the index, and its writer has not made or mended it yet."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the other server's index cannot be read yet ({why}); it is tried again")
 
 
 class IndexDamaged(IndexProblem):

@@ -93,6 +93,8 @@ class FusingBacklog:
     def _encode(self, batch: Sequence[Node]) -> int:
         digests = [node.digest for node in batch]
         texts = self._store.texts(digests)
+        if len(texts) < len(set(digests)):
+            raise self._store.found_damaged("the text of a chunk is missing")
         wanted = [texts[digest] for digest in digests]
         memories = self._compute(lambda: self._timed(lambda: self._fuser.encode(wanted)))
         self._keep(digests, memories, "encoded")

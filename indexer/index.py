@@ -6,20 +6,25 @@ is `indexer.updater`; what a reader sees is `indexer.view`.
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from indexer.chunker import CHUNKER_VERSION, TokenCounter
+from indexer.errors import IndexForeign, IndexNotReady, IndexUnwritable
+from indexer.following import IndexFollower
 from indexer.fusing import Compute, FusingBacklog
 from indexer.hnsw import HnswVectorStore
+from indexer.recovery import unwritable
+from indexer.report import UpdateReport
 from indexer.source_files import SourceTree
 from indexer.state import IndexState
 from indexer.store import IndexStore, StoreIdentity
 from indexer.suffix_index import SuffixSnapshot
 from indexer.token_memory import EncodeBatch, TokenMemory
-from indexer.updater import IndexUpdater, UpdateReport
+from indexer.updater import IndexUpdater
 from indexer.view import IndexView
 from model.protocols import Embedder, Fuser
 
@@ -75,14 +80,16 @@ class Index:
     """Open it with `open`. `updater` belongs to one thread; `view` and `status` to any."""
 
     def __init__(
-        self, directory: Path, store: IndexStore, lock: FileLock, tree: SourceTree, models: IndexModels,
-        compute: Compute, fuse: bool, max_memory_bytes: int,
+        self, directory: Path, store: IndexStore, lock: FileLock | None, tree: SourceTree,
+        models: IndexModels, compute: Compute, fuse: bool, max_memory_bytes: int,
     ) -> None:  # fmt: skip
         """Use `open`."""
         fuser = models.fuser if fuse else None
         self._store, self._lock, self._fuser = store, lock, fuser
         self._state = IndexState(store, models.embedder.model_id, models.embedder.dimension, max_memory_bytes)
-        self._backlog = None if fuser is None else FusingBacklog(store, fuser, compute, self._state)
+        self._backlog = (
+            None if fuser is None or store.read_only else FusingBacklog(store, fuser, compute, self._state)
+        )
         self._memory = (
             TokenMemory(
                 models.encode,
@@ -94,16 +101,20 @@ class Index:
             if models.encode
             else None
         )
-        self.updater = IndexUpdater(
-            store,
-            self._state,
-            tree,
-            models.embedder,
-            models.count_tokens,
-            compute,
-            self._backlog,
-            self._publish,
-            self._memory,
+        self.updater: IndexUpdater | IndexFollower = (
+            IndexFollower(store, self._state, self._publish, self._memory)
+            if store.read_only
+            else IndexUpdater(
+                store,
+                self._state,
+                tree,
+                models.embedder,
+                models.count_tokens,
+                compute,
+                self._backlog,
+                self._publish,
+                self._memory,
+            )
         )
 
     @staticmethod
@@ -114,28 +125,68 @@ class Index:
         compute: Compute,
         fuse: bool,
         max_memory_bytes: int,
+        read_only: bool = False,
     ) -> Index:
-        """Opens or makes the index in `directory`; a second process may only read it.
+        """Opens or makes the index in `directory`. With `read_only`, or where another process writes
+        it, it is read and followed.
 
         Raises `indexer.errors.IndexProblem` with what to do.
         """
-        lock, is_writer = _claim(directory)
+        lock = None if read_only else _claim(directory)
+        try:
+            return Index._opened(directory, lock, tree, models, compute, fuse, max_memory_bytes)
+        except BaseException:
+            if lock is not None:
+                lock.release()  # else this very process could only read it at the next try
+            raise
+
+    @staticmethod
+    def _opened(
+        directory: Path, lock: FileLock | None, tree: SourceTree, models: IndexModels,
+        compute: Compute, fuse: bool, max_memory_bytes: int,
+    ) -> Index:  # fmt: skip
+        """The second try finds what the first one moved aside made anew."""
         identity = StoreIdentity(CHUNKER_VERSION, models.tokenizer_id)
-        store = IndexStore.open(directory, identity, read_only=not is_writer)
-        index = Index(directory, store, lock, tree, models, compute, fuse, max_memory_bytes)
-        index._load(models.embedder)
-        return index
+        notes: list[str] = []
+        for is_last in (False, True):
+            store = IndexStore.open(directory, identity, read_only=lock is None)
+            store.notes += notes
+            try:
+                index = Index(directory, store, lock, tree, models, compute, fuse, max_memory_bytes)
+                index._load(models.embedder)
+            except BaseException as error:
+                store.note(error)
+                store.close(clean=False)
+                if is_last or not store.damage or store.read_only:
+                    raise _named(directory, error) from error
+                notes.append(f"the index was damaged ({store.damage}); it is made anew")
+            else:
+                return index
+        raise AssertionError("the last try returns or raises")
 
     def _load(self, embedder: Embedder) -> None:
-        if not self._store.read_only and self._store.meta("embedder") != embedder.model_id:
+        stored_embedder = self._store.meta("embedder")
+        if stored_embedder != embedder.model_id:
+            if self._store.read_only and stored_embedder is None:
+                raise IndexNotReady("it is being made")
+            if self._store.read_only:
+                raise IndexForeign(f"its keys are of {stored_embedder}, not of {embedder.model_id}")
             self._forget_files(embedder.model_id)
-        self._state.load()
+        self._load_state()
         if self._backlog is not None:
             self._backlog.follow(list(self._state.hierarchy.nodes()))
         self._publish(self.updater.generation)
         if self._memory is not None:
             self._memory.open(self._view)
             self._publish(self.updater.generation)
+
+    def _load_state(self) -> None:
+        try:
+            with self._store.reading():
+                self._state.load()
+                self.updater.begin()
+        except (LookupError, ValueError, TypeError) as error:
+            raise self._store.found_damaged(f"its tables do not fit together ({error!r})") from error
 
     def _forget_files(self, embedder_id: str) -> None:
         """Of another embedder: chunks need new keys, so files are read again; texts and memories stay."""
@@ -148,6 +199,12 @@ class Index:
         shape = (fuser.n_vectors, fuser.dimension) if fuser else (0, 0)
         memory = SuffixSnapshot() if self._memory is None else self._memory.snapshot
         self._view = self._state.view(generation, fuser.model_id if fuser else None, shape, memory)
+
+    def is_lost(self, error: BaseException | None = None) -> bool:
+        """Whether the index must be opened again, for `error` or for what was met before."""
+        if error is not None:
+            self._store.note(error)
+        return bool(self._store.damage) or self.updater.is_stale
 
     def view(self) -> IndexView:
         """The newest generation."""
@@ -177,19 +234,30 @@ class Index:
 
     def close(self) -> None:
         """Saves the exact memory, closes the database and lets another process write. Again is fine."""
-        if self._memory is not None:
-            self._memory.save()
-        self._store.close()
-        self._lock.release()
+        try:
+            if self._memory is not None:
+                self._memory.save()
+        finally:
+            self._store.close()
+            if self._lock is not None:
+                self._lock.release()
 
 
-def _claim(directory: Path) -> tuple[FileLock, bool]:
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory / "writer.lock", timeout=0, thread_local=False)
+def _claim(directory: Path) -> FileLock | None:
+    """The writer's lock; None where another process holds it. Raises `IndexUnwritable`."""
     try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(directory / "writer.lock", timeout=0, thread_local=False)
         lock.acquire()
     except Timeout:
-        return lock, False
-    except OSError:
-        return lock, False
-    return lock, True
+        return None
+    except (OSError, NotImplementedError) as error:  # a filesystem without locks
+        raise IndexUnwritable(unwritable(directory, error)) from error
+    return lock
+
+
+def _named(directory: Path, error: BaseException) -> BaseException:
+    """What SQLite says while the tables are read, as an error that says what to do."""
+    if isinstance(error, sqlite3.DatabaseError):
+        return IndexUnwritable(unwritable(directory, error))
+    return error

@@ -11,6 +11,7 @@ import json
 import logging
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ def save_memory(directory: Path, saved: SavedMemory) -> None:
         unfinished.replace(directory / FILE_NAME)
     except OSError as error:
         log.warning("the exact memory was not saved, the next start reads it again: %s", error)
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # such a disk may refuse this as well; the next save replaces it
+            unfinished.unlink(missing_ok=True)
 
 
 def load_memory(directory: Path, tokenizer_id: str) -> SavedMemory | None:

@@ -10,14 +10,17 @@ from pathlib import Path
 
 from indexer.errors import IndexDamaged
 
+DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_NOTADB)
+MOST_ASIDE = 2
+"""Damaged databases that are kept for whoever wants to look; a later one takes the last's place."""
+
 
 def move_aside(path: Path) -> Path:
     """Renames a damaged database to the first free ``*.corrupt-N``, and drops its log."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
-        number += 1
+    places = [path.with_name(f"{path.name}.corrupt-{number}") for number in range(1, MOST_ASIDE + 1)]
+    aside = next((place for place in places if not place.exists()), places[-1])
     try:
-        path.rename(aside)
+        path.replace(aside)
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
     except OSError as error:
@@ -25,14 +28,29 @@ def move_aside(path: Path) -> Path:
     return aside
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: BaseException | None) -> bool:
     """Whether the file is at fault, not the disk or a permission."""
+    if isinstance(error, UnicodeDecodeError):  # SQLite quotes a damaged schema, and Python cannot read that
+        return True
+    if not isinstance(error, sqlite3.DatabaseError):
+        return False
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE_CODES:
+        return True
     words = str(error).lower()
     return (
-        "malformed" in words or "not a database" in words or "no such" in words or "already exists" in words
+        "file format" in words
+        or "malformed" in words
+        or "not a database" in words
+        or "no such" in words
+        or "already exists" in words
+        or "corrupt" in words
+        or "constraint failed" in words
+        or "could not decode" in words
     )
 
 
 def unwritable(path: Path, error: Exception) -> str:
     """The message of `IndexUnwritable`."""
+    if "locked" in str(error).lower():
+        return f"the index at {path} is held by another program ({error}); end that, then change a file"
     return f"the index at {path} cannot be written ({error}); free space there or make it writable"

@@ -215,7 +215,7 @@ class SourceTree:
         self, entry: os.DirEntry[str], folder: str, counts: ScanCounts
     ) -> str | os.DirEntry[str] | None:
         """The path of a folder to walk, the entry of a file to look at, or None. Costs no stat."""
-        if not _is_utf8(entry.name):
+        if not is_text(entry.name):
             counts.bad_names += 1
             return None
         path = f"{folder}/{entry.name}" if folder else entry.name
@@ -276,10 +276,11 @@ def _is_inside(path: str) -> bool:
     return (
         bool(path)
         and "\0" not in path
-        and _is_utf8(path)
+        and is_text(path)
         and not any(part in ("", ".", "..") for part in parts)
     )
 
 
-def _is_utf8(name: str) -> bool:
+def is_text(name: str) -> bool:
+    """Whether a path can be stored: a name of bytes that are no UTF-8 has surrogates."""
     return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)

@@ -1,17 +1,16 @@
 """The index's database: SQLite is the only truth, all else is rebuilt from it.
 
-Owns the file, its schema and identity, transactions, and recovery from damage. One thread writes
-(`writing`); any thread reads, each through its own connection. Knows nothing of models: vectors
-are arrays under ``(digest, model id)``.
+Owns the tables, their identity, and recovery from damage; connections and transactions are
+`indexer.database`'s. One thread writes (`writing`); any thread reads. Knows nothing of models:
+vectors are arrays under ``(digest, model id)``.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from indexer.chunk import Chunk
-from indexer.errors import IndexDamaged, IndexReadOnly, IndexUnwritable
+from indexer.database import Database
+from indexer.errors import IndexDamaged, IndexForeign, IndexNotReady, IndexUnwritable
 from indexer.migrations import MIGRATIONS, migrate
 from indexer.recovery import is_damage, move_aside, unwritable
 from indexer.source_files import SourceFile
@@ -66,34 +66,58 @@ class IndexStore:
         """Use `open`."""
         self.path, self.read_only = path, read_only
         self.notes: list[str] = []
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
-        self._closed = False
+        self._database = Database(path, read_only)
 
     @staticmethod
     def open(directory: Path, identity: StoreIdentity, read_only: bool = False) -> IndexStore:
         """Opens or makes the database in `directory`.
 
         A damaged one is moved aside as ``*.corrupt-N`` and made anew; so is one of another
-        identity, without a copy. Raises `IndexUnwritable` and `IndexDamaged`.
+        identity, without a copy. Raises `IndexUnwritable` and `IndexDamaged`; where it may only be
+        read `IndexNotReady` and `IndexForeign`.
         """
         path = directory / DATABASE
-        store = IndexStore(path, read_only)
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            store._prepare(identity)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and not is_damage(error):
+            if not read_only:
+                directory.mkdir(parents=True, exist_ok=True)
+            return IndexStore._opened(path, identity, read_only)
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            if read_only:
+                raise IndexNotReady(str(error)) from error
+            if not is_damage(error):
                 raise IndexUnwritable(unwritable(path, error)) from error
-            store = store._after_damage(error, identity)
+            return IndexStore._made_anew(path, identity, error)
         except OSError as error:
             raise IndexUnwritable(unwritable(path, error)) from error
+
+    @staticmethod
+    def _opened(path: Path, identity: StoreIdentity, read_only: bool) -> IndexStore:
+        store = IndexStore(path, read_only)
+        try:
+            store._prepare(identity)
+        except BaseException:
+            store._database.close()
+            raise
         return store
+
+    @staticmethod
+    def _made_anew(path: Path, identity: StoreIdentity, damage: Exception) -> IndexStore:
+        aside = move_aside(path)
+        try:
+            fresh = IndexStore._opened(path, identity, read_only=False)
+        except sqlite3.DatabaseError as error:
+            raise IndexUnwritable(unwritable(path, error)) from error
+        fresh.notes.append(f"the index was damaged ({damage}); it is made anew, the old one is {aside.name}")
+        log.warning("%s", fresh.notes[-1])
+        return fresh
 
     def _prepare(self, identity: StoreIdentity) -> None:
         if self.read_only:
-            self.connection.execute("SELECT count(*) FROM meta").fetchone()
+            stored = self.meta("identity")
+            if stored is None:
+                raise IndexNotReady("it is being made")
+            if stored != identity.text:
+                raise IndexForeign(f"the index at {self.path} is of {stored}, not of {identity.text}")
             return
         connection = self.connection
         connection.execute("PRAGMA journal_mode = WAL")
@@ -115,71 +139,45 @@ class IndexStore:
             for table in ("files", "chunks", "texts", "lexicon"):
                 connection.execute(f"DELETE FROM {table}")
 
-    def _after_damage(self, error: Exception, identity: StoreIdentity) -> IndexStore:
-        self.close(clean=False)
-        if self.read_only:
-            raise IndexDamaged(f"{self.path} is damaged ({error}); run: hef-lsp index --rebuild") from error
-        aside = move_aside(self.path)
-        fresh = IndexStore(self.path, read_only=False)
-        fresh._prepare(identity)
-        fresh.notes.append(f"the index was damaged ({error}); it is made anew, the old one is {aside.name}")
-        log.warning("%s", fresh.notes[-1])
-        return fresh
-
     @property
     def connection(self) -> sqlite3.Connection:
-        """This thread's own."""
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if found is None:
-            found = self._connect()
-            self._local.connection = found
-        return found
+        return self._database.connection
 
-    def _connect(self) -> sqlite3.Connection:
-        mode = "ro" if self.read_only else "rwc"
-        with self._lock:
-            if self._closed:
-                raise sqlite3.ProgrammingError("the index is closed")
-            connection = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode={mode}",
-                uri=True,
-                timeout=10,
-                isolation_level=None,
-                check_same_thread=False,  # closed by whoever closes the store
-            )
-            self._connections.append(connection)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        return connection
+    @property
+    def damage(self) -> str:
+        """What was found broken since it was opened; empty where nothing was."""
+        return self._database.damage
 
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def note(self, error: BaseException) -> None:
+        """Remembers `error`, or what it came from, if it means damage. Any thread."""
+        for each in (error, error.__cause__):
+            self._database.note(each)
+
+    def found_damaged(self, reason: str) -> IndexDamaged:
+        """Notes damage that SQLite itself does not see; gives what to raise. Any thread."""
+        self.note(sqlite3.DatabaseError(f"malformed: {reason}"))
+        return IndexDamaged(f"{self.path} is damaged: {reason}; it is made anew at the next change")
+
+    def writing(self) -> AbstractContextManager[sqlite3.Connection]:
         """One transaction: all of it or nothing. Raises `IndexReadOnly` and `IndexUnwritable`."""
-        if self.read_only:
-            raise IndexReadOnly(f"{self.path} is written by another process; this one only reads it")
-        connection = self.connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException as error:
-            with suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
-                raise IndexUnwritable(unwritable(self.path, error)) from error
-            raise
+        return self._database.writing()
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """All that is read within is of one moment."""
+        return self._database.reading()
 
     def close(self, clean: bool = True) -> None:
-        """Closes every connection. Again is fine."""
-        if clean and not self.read_only and not self._closed:
+        """Closes every connection, and moves the file aside if it proved damaged. Again is fine."""
+        if self._database.is_closed:
+            return
+        if clean and not self.read_only and not self.damage:
             with suppress(Exception), self.writing():
                 self.set_meta("closed", "1")
-        with self._lock:
-            self._closed = True
-            for connection in self._connections:
-                with suppress(sqlite3.Error):
-                    connection.close()
-            self._connections.clear()
+        self._database.close()
+        if self.damage and not self.read_only:
+            log.warning("the index was damaged (%s); the next opening makes it anew", self.damage)
+            with suppress(IndexDamaged):
+                move_aside(self.path)
 
     # Small facts
 
@@ -190,6 +188,11 @@ class IndexStore:
     def set_meta(self, name: str, value: str) -> None:
         """Within `writing`."""
         self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    @property
+    def generation(self) -> int:
+        """How many changes were committed."""
+        return self.counter("generation")
 
     def counter(self, name: str) -> int:
         """A number that only grows: ``generation``, ``embedded``, ``encoded``, ``fused``."""
@@ -223,6 +226,11 @@ class IndexStore:
         """Every chunk as (path, digest, start_line, end_line, n_tokens), by path and order in the file."""
         sql = "SELECT path, digest, start_line, end_line, n_tokens FROM chunks ORDER BY path, ordinal"
         return self.connection.execute(sql)
+
+    def rows_of(self, path: str) -> list[tuple[str, int, int, int]]:
+        """A file's chunks in order as (digest, start_line, end_line, n_tokens)."""
+        sql = "SELECT digest, start_line, end_line, n_tokens FROM chunks WHERE path = ? ORDER BY ordinal"
+        return self._read(sql, (path,))
 
     def put_file(self, file: SourceFile, mtime_ns: int, chunks: Sequence[Chunk]) -> None:
         """Within `writing`: a file and its chunks in place of what was there."""
@@ -278,7 +286,7 @@ class IndexStore:
             "SELECT t.digest, -m.score FROM (SELECT rowid, bm25(lexicon) AS score FROM lexicon "
             "WHERE lexicon MATCH ? ORDER BY score LIMIT ?) m JOIN texts t ON t.id = m.rowid ORDER BY m.score"
         )
-        return [(str(digest), float(score)) for digest, score in self.connection.execute(sql, (query, limit))]
+        return [(str(digest), float(score)) for digest, score in self._read(sql, (query, limit))]
 
     def _rare(self, terms: Sequence[str]) -> list[str]:
         sql = "SELECT term, doc FROM lexicon_words WHERE term IN ({}) ORDER BY doc, term"
@@ -331,4 +339,12 @@ class IndexStore:
     def _select(self, sql: str, digests: Sequence[str], more: tuple[str, ...] = ()) -> Iterator[Any]:
         for start in range(0, len(digests), MOST_PARAMETERS):
             part = tuple(digests[start : start + MOST_PARAMETERS])
-            yield from self.connection.execute(sql.format(",".join("?" * len(part))), (*part, *more))
+            yield from self._read(sql.format(",".join("?" * len(part))), (*part, *more))
+
+    def _read(self, sql: str, parameters: tuple[Any, ...]) -> list[Any]:
+        """What a keystroke may ask for: it meets damage before the writer does."""
+        try:
+            return self.connection.execute(sql, parameters).fetchall()
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            self.note(error)
+            raise

@@ -19,7 +19,8 @@ from indexer.chunker import TokenCounter, chunk_source, diff_chunks
 from indexer.collecting import collect
 from indexer.fusing import Compute, FusingBacklog
 from indexer.lexicon import identifier_terms
-from indexer.source_files import FileChange, Rejected, SourceFile, SourceTree
+from indexer.report import UpdateReport
+from indexer.source_files import FileChange, Rejected, SourceFile, SourceTree, is_text
 from indexer.state import IndexState
 from indexer.store import IndexStore
 from indexer.token_memory import TokenMemory
@@ -30,35 +31,6 @@ FILES_A_BATCH = 64
 TEXTS_A_CALL = 32
 OVERLAY_MTIME = -1
 """Stamps an unsaved buffer's text, so that a restart reads the disk again."""
-
-
-@dataclass(frozen=True)
-class UpdateReport:
-    """What an update did. `encoded` and `fused` count the fuser's work, `embedded` the embedder's."""
-
-    generation: int = 0
-    files: int = 0
-    chunks_added: int = 0
-    chunks_removed: int = 0
-    chunks_kept: int = 0
-    embedded: int = 0
-    encoded: int = 0
-    fused: int = 0
-    seconds: float = 0.0
-
-    def plus(self, other: UpdateReport) -> UpdateReport:
-        """Both together, at the later generation."""
-        return UpdateReport(
-            max(self.generation, other.generation),
-            self.files + other.files,
-            self.chunks_added + other.chunks_added,
-            self.chunks_removed + other.chunks_removed,
-            self.chunks_kept + other.chunks_kept,
-            self.embedded + other.embedded,
-            self.encoded + other.encoded,
-            self.fused + other.fused,
-            self.seconds + other.seconds,
-        )
 
 
 @dataclass
@@ -74,7 +46,8 @@ class _Batch:
 
 
 class IndexUpdater:
-    """Invariant: after each call the state equals one built from the store alone."""
+    """Invariant: after each call the state equals one built from the store alone, or `is_stale` says
+    that the index must be opened again."""
 
     def __init__(
         self,
@@ -93,10 +66,22 @@ class IndexUpdater:
         self._backlog, self._publish, self._memory = backlog, publish, memory
         self._rejected: dict[str, str] = {}
         self.last: UpdateReport | None = None
+        self.is_stale = False
+        self._generation = 0
+
+    @property
+    def is_behind(self) -> bool:
+        """Never: it is this process that writes."""
+        return False
+
+    def begin(self) -> None:
+        """The state was read from the store."""
+        self._generation = self._store.generation
 
     @property
     def generation(self) -> int:
-        return self._store.counter("generation")
+        """The last one committed; kept here, since a failing disk must not keep it from being published."""
+        return self._generation
 
     def apply(self, changes: Sequence[FileChange]) -> UpdateReport:
         """Follows `changes`, the last of each path; one transaction, one generation, or nothing at all."""
@@ -110,6 +95,7 @@ class IndexUpdater:
         keys = self._embed(batch)
         generation = self._commit(batch, keys)
         self._move_on(batch, generation)
+        self.is_stale = False
         report = UpdateReport(
             generation,
             len(batch.present) + len(batch.gone),
@@ -130,7 +116,7 @@ class IndexUpdater:
         for path, change in changes.items():
             source = self._tree.read(change) if change.present else Rejected(path, "gone")
             self._note_rejection(path, source if change.present else None)
-            stored = self._store.file(path)
+            stored = self._store.file(path) if is_text(path) else None
             if isinstance(source, Rejected):
                 if stored is not None:
                     batch.gone.add(path)
@@ -189,7 +175,10 @@ class IndexUpdater:
             self._touch(batch)
             self._store.count("embedded", len(keys))
             self._store.count("generation", 1)
-        return self.generation
+            generation = self._store.generation
+        self._generation = generation
+        self.is_stale = True  # a failure from here to the publishing leaves the picture behind the store
+        return generation
 
     def _touch(self, batch: _Batch) -> None:
         for source in batch.touched:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from indexer.chunk import Chunk
+from indexer.chunk import NO_LANGUAGE, Chunk, digest_of
 from indexer.hierarchy import Hierarchy, Node
 from indexer.store import IndexStore
 from indexer.suffix_index import SuffixSnapshot
@@ -52,16 +52,24 @@ class IndexView:
         """The chunk at a place, with its text. KeyError if the place is no chunk of this generation."""
         node = self.hierarchy.node(node_id)
         ordinal = int(node_id.rpartition("#")[2])
-        return self._chunk(node, ordinal, self.store.texts([node.digest])[node.digest])
+        return self._chunk(node, ordinal, self._texts([node.digest])[node.digest])
 
     def file_chunks(self, path: str) -> tuple[Chunk, ...]:
         """The chunks of a file in order; empty if the file is unknown."""
         nodes = [self.hierarchy.node(node_id) for node_id in self.hierarchy.chunk_ids(path)]
-        texts = self.store.texts(list(dict.fromkeys(node.digest for node in nodes)))
+        texts = self._texts(list(dict.fromkeys(node.digest for node in nodes)))
         return tuple(self._chunk(node, ordinal, texts[node.digest]) for ordinal, node in enumerate(nodes))
+
+    def _texts(self, digests: Sequence[str]) -> dict[str, str]:
+        texts = self.store.texts(digests)
+        if len(texts) < len(digests) and self.store.generation == self.generation:
+            raise self.store.found_damaged("the text of a chunk is missing")
+        return texts
 
     def _chunk(self, node: Node, ordinal: int, text: str) -> Chunk:
         facts = self.files[node.path]
+        if digest_of(facts.language or NO_LANGUAGE, text) != node.digest:
+            raise self.store.found_damaged(f"the text of {node.path} is not what was stored")
         start, end, n_tokens = (int(number) for number in facts.spans[ordinal])
         return Chunk(node.path, facts.language, start, end, text, n_tokens, node.digest)
 
@@ -76,8 +84,18 @@ class IndexView:
         return self._nodes([(self.places.of_label[label], score) for label, score in found], k)
 
     def search_terms(self, terms: Sequence[str], k: int) -> list[tuple[Node, float]]:
-        """BM25 of `terms` over chunks, best first."""
-        return self._nodes(self.store.match(terms, 2 * k), k)
+        """BM25 of `terms` over chunks, best first.
+
+        The store keeps texts that no file holds any more, after a branch switch as many as live ones:
+        where they stand before the others, more is asked for.
+        """
+        limit = 2 * k
+        while True:
+            found = self.store.match(terms, limit)
+            nodes = self._nodes(found, k)
+            if len(nodes) >= k or len(found) < limit:
+                return nodes
+            limit *= 4
 
     def memories(self, digests: Sequence[str]) -> dict[str, FloatArray]:
         """digest -> ``[M, D]``, of those fused so far."""

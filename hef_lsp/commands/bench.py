@@ -1,4 +1,4 @@
-"""`hef-lsp bench latency|scale|drafts|runtime|index`: measure on this machine, print a table, keep JSON.
+"""`hef-lsp bench latency|scale|soak|drafts|runtime|index`: measure here, print a table, keep JSON.
 
 Owns options and presentation. What is measured, and how, is `hef_lsp.bench`.
 """
@@ -121,6 +121,34 @@ def scale(
     except (bench.NothingToType, ServerNotReady, ServerDied) as error:
         raise fail(str(error)) from error
     out().print(scale_table(report))
+    _keep(report, json_file)
+
+
+@app.command("soak")
+def soak(
+    workspace: Annotated[Path, typer.Option(help="The folder whose files are typed, in a copy.")],
+    minutes: Annotated[float, typer.Option(min=0.05, help="How long.")] = 60.0,
+    lines: Annotated[int, typer.Option(min=1, help="How many lines in a row in each file.")] = 3,
+    seed: Annotated[int, typer.Option(help="Chooses files and lines.")] = 0,
+    key_ms: Annotated[float, typer.Option(min=0, help="Least time between two keys.")] = 120.0,
+    model: Model = "auto",
+    embedder: EmbedderName = "static",
+    json_file: JsonFile = None,
+) -> None:
+    """Edit, withdraw and save for a long time; what grows: resident memory, p95, threads, open files."""
+    from hef_lsp.bench import soak as bench
+    from hef_lsp.bench.latency import NothingToType
+    from hef_lsp.bench.replay import Pace
+    from hef_lsp.lsp_client import ServerDied, ServerNotReady
+
+    options: dict[str, Any] = {"model": {"name": model, "embedder": embedder}}
+    plan = bench.SoakPlan(_folder(workspace), minutes, lines, seed, Pace(key_ms), options)
+    try:
+        with named_errors(), err().status("starting the server") as status:
+            report = asyncio.run(bench.measure_soak(plan, status.update))
+    except (NothingToType, ServerNotReady, ServerDied) as error:
+        raise fail(str(error)) from error
+    out().print(bench.soak_table(report))
     _keep(report, json_file)
 
 

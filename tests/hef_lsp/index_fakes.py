@@ -77,6 +77,9 @@ class FakeIndex:
     def status(self) -> FakeStatus:
         return FakeStatus(self.generation, len(self.texts), len(self.unfused), self.n_taken, len(self.fused))
 
+    def is_lost(self, error=None) -> bool:
+        return False
+
     def close(self) -> None:
         self.closed = True
 

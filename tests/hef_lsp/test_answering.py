@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hef_lsp.answering import Answering, typed_since, without_typed
+from hef_lsp.answering import MOST_RUNNING, Answering, typed_since, without_typed
 from hef_lsp.documents import DocumentSnapshot, DocumentStore, PositionEncoding, TextChange
 from hef_lsp.engine import Suggestion
 from hef_lsp.request import CompletionRequest
@@ -156,3 +156,17 @@ async def test_a_failing_engine_answers_empty(rig: Rig) -> None:
 async def test_a_closed_lane_answers_empty(rig: Rig) -> None:
     rig.lane.close()
     assert (await rig.ask()).suggestions == []  # type: ignore[attr-defined]
+
+
+async def test_over_all_documents_only_the_newest_requests_wait(rig: Rig) -> None:
+    asked = []
+    for number in range(3 * MOST_RUNNING):
+        document = rig.documents.open(f"file:///w/{number}.py", "python", 1, "x = ")
+        request = CompletionRequest(document, "a.py", None, 4, invoked=True)
+        key, token = rig.answering.begin(request, "inline")
+        asked.append(asyncio.ensure_future(rig.answering.answer(request, key, token)))
+    shed, kept = asked[:-MOST_RUNNING], asked[-MOST_RUNNING:]
+    assert all(not answer.suggestions for answer in await asyncio.gather(*shed))
+    assert not any(answer.done() for answer in kept)
+    rig.engine.go.set()
+    assert all(answer.suggestions for answer in await asyncio.gather(*kept))

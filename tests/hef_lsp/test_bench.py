@@ -19,6 +19,7 @@ from hef_lsp.bench.index import IndexFailed, IndexPlan, index_table, measure_ind
 from hef_lsp.bench.latency_tables import latency_table, stages_table
 from hef_lsp.bench.replay import Pace, Replay, Reply, reply_of
 from hef_lsp.bench.scale import ScalePlan, measure_scale, scale_table
+from hef_lsp.bench.soak import Sample, SoakPlan, figures_of, measure_soak, soak_table
 from hef_lsp.bench.source_lines import copy_lines, passages_to_type, spread_over
 from hef_lsp.lsp_client import ServerNotReady
 from hef_lsp.scheduling import InferenceLane
@@ -211,3 +212,23 @@ def test_an_index_that_fails_is_told(
 
 def test_the_standard_librarys_sources_are_there() -> None:
     assert (standard_library() / "argparse.py").is_file()
+
+
+async def test_a_soak_types_saves_and_leaves_the_workspace_as_it_was(sources: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in sources.rglob("*.py")}
+    options = latency.options_of("text+memory", {})
+    plan = SoakPlan(sources, 0.06, n_lines=1, pace=Pace(1, 1), options=options, command=STUB)
+    report = await measure_soak(plan)
+    assert report["requests"] > 10 and report["mib_at_end"] > 1 and report["memory_ratio"] > 0
+    assert {path: path.read_bytes() for path in sources.rglob("*.py")} == before
+    assert "resident MiB" in printed(soak_table(report))
+
+
+def test_a_soak_compares_the_last_quarter_with_the_first_after_the_warm_up() -> None:
+    replay = Replay([Reply(ms, "generated", True) for ms in (900, 10, 10, 10, 20)])
+    sizes = (100, 70, 70, 70, 110)
+    samples = [Sample(20.0 * n, size << 20, 4, 9, n) for n, size in enumerate(sizes, 1)]
+    report = figures_of(replay, samples)
+    assert (report["first_quarter"]["n"], report["first_quarter"]["max_ms"]) == (2, 900.0)
+    assert (report["last_quarter"]["n"], report["last_quarter"]["max_ms"]) == (2, 20.0)
+    assert (report["mib_after_warm_up"], report["mib_at_end"], report["memory_ratio"]) == (100.0, 110.0, 1.1)

@@ -12,7 +12,14 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from hef_lsp.scheduling import CancellationToken, InferenceLane, LaneClosed, LanePriority, LatestWins
+from hef_lsp.scheduling import (
+    MOST_QUEUED,
+    CancellationToken,
+    InferenceLane,
+    LaneClosed,
+    LanePriority,
+    LatestWins,
+)
 
 KEY, INDEX = LanePriority.KEYSTROKE, LanePriority.INDEX
 PATIENCE_S = 30.0
@@ -265,3 +272,17 @@ async def test_cancelling_the_task_leaves_no_timer_place_or_callback() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert residue(latest) == 0 and not token._callbacks
+
+
+def test_withdrawn_jobs_do_not_pile_up_behind_a_long_one(lane: InferenceLane) -> None:
+    """Each held its document's text until the lane came to it."""
+    gate = Gate(lane)
+    texts: list[weakref.ref[CancellationToken]] = []
+    for _ in range(1_000):
+        text = CancellationToken()  # something that can be referred to weakly
+        texts.append(weakref.ref(text))
+        lane.submit(KEY, lambda text=text: text).cancel()
+    del text
+    gc.collect()
+    assert sum(reference() is not None for reference in texts) <= MOST_QUEUED + 1
+    gate.open()

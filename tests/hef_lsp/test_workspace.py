@@ -397,7 +397,7 @@ def test_a_cache_that_cannot_be_written_is_told(desk: Desk) -> None:
     desk.cache.write_text("a file where the cache should be")
     folder = desk.folder()
     assert folder.wait_idle(PATIENCE_S)
-    assert "make it writable or choose another with --cache-dir" in folder.status()["message"]
+    assert "make it writable or choose another with --cache-dir" in folder.status()["notes"][0]
 
 
 def test_folders_that_come_and_go_are_read_as_a_whole(desk: Desk) -> None:

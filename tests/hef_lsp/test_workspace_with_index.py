@@ -161,13 +161,14 @@ def test_what_changed_before_the_watch_began_is_found(desk: Desk) -> None:
     eventually(lambda: "unseen" in text_of(folder, "unseen.py"))
 
 
-def test_a_second_server_on_the_folder_has_an_index_of_its_own(desk: Desk) -> None:
-    first, second = desk.open(), desk.open()
-    for folder in (first, second):
-        folder.overlay("a.py", f"def of_{desk.folders.index(folder)}():\n    return 1\n")
-        settle(folder)
-    assert "of_0" in text_of(first, "a.py") and "of_1" in text_of(second, "a.py")
-    assert not first.status()["read_only"] and not second.status()["read_only"]
+def test_a_second_server_of_other_models_has_an_index_of_its_own(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = desk.open()
+    monkeypatch.setattr("fakes.FakeEmbedder.__init__.__defaults__", (32,))
+    second = desk.open()
+    assert second.status()["files"] == first.status()["files"] and not second.status()["read_only"]
+    assert not second.status()["notes"]
 
 
 def test_completions_have_a_view_while_the_first_index_is_made(desk: Desk) -> None:

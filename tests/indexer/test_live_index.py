@@ -283,3 +283,15 @@ def test_the_memory_limit_drops_ancestors_from_the_search_and_says_so(tmp_path: 
     kinds = {node.kind.name for node, _ in rig.index.view().search(np.ones(64, np.float32), 50)}
     assert kinds == {"CHUNK"}
     assert any("memory limit" in note for note in rig.index.status().index_notes)
+
+
+def test_words_are_found_after_a_branch_switch(rig: Rig) -> None:
+    """Texts kept for undo stood before those of the files that are there, and pushed them out."""
+    for number in range(30):
+        rig.write(f"b{number}.py", f"rare_word = {number}\n")
+    rig.settle()
+    for number in range(30):
+        rig.write(f"b{number}.py", f"filler = [{number}, {number}, {number}]\nother = rare_word + {number}\n")
+    rig.settle()
+    found = rig.index.view().search_terms(["rare_word"], 5)
+    assert len(found) == 5

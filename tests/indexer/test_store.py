@@ -97,8 +97,10 @@ def test_a_second_process_reads_and_does_not_write(rig: Rig) -> None:
     index = other.open()
     assert index.status().read_only
     assert index.view().file_chunks("a.py") == rig.index.view().file_chunks("a.py")
-    with pytest.raises(IndexReadOnly, match="another process"):
-        index.updater.apply([FileChange("a.py", text="x = 1\n")])
+    with pytest.raises(IndexReadOnly, match="another process"), index._store.writing():
+        pass
+    index.updater.apply([FileChange("a.py", text="x = 1\n")])
+    assert index.view().generation == rig.index.view().generation
     index.close()
     rig.reopen()
     assert not rig.index.status().read_only
