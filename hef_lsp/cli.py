@@ -21,6 +21,7 @@ from hef_lsp.commands import (
     serving,
     training,
 )
+from model.cores import wait_briefly
 
 app = typer.Typer(
     name="hef-lsp",
@@ -59,4 +60,5 @@ def common(
 
 def main() -> None:
     """The console script."""
+    wait_briefly()
     app()

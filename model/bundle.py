@@ -102,6 +102,8 @@ def _fast_session(loaded: LoadedModel) -> DecodingSession | None:
         runtime = FastRuntime(loaded.model, changes=loaded.changes) if reason is None else None
         if runtime is not None and loaded.device != "cpu" and not runtime.agrees_with(loaded.model):
             reason = "our runtime does not give its logits on this device"
+        if runtime is not None and reason is None:
+            runtime.warm_up()
     except (RuntimeError, NotImplementedError) as error:
         reason = f"our runtime does not work on this device: {error}"
     if reason is not None:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from model.cores import wait_briefly
+
+wait_briefly()  # as the program does, and before any test imports torch
 REQUIRE_MODEL = "HEF_REQUIRE_MODEL"
 
 
