@@ -24,6 +24,7 @@ from hef_lsp.request import CompletionRequest, multiline_wanted
 from hef_lsp.settings import ContextMode, Settings
 from hef_lsp.stage_guard import StageGuard
 from indexer.languages import line_comment
+from indexer.never_source import is_secret_file
 from indexer.open_file_memory import OpenFileMemory
 from indexer.retriever import Retriever
 from indexer.suffix_index import SuffixSnapshot
@@ -158,7 +159,7 @@ class CompletionEngine:
         clock = StageClock()
         if job.request.received_s is not None:
             clock.add("queue", max(0.0, time.monotonic() - job.request.received_s) * 1000)
-        if cancel.cancelled:
+        if cancel.cancelled or is_secret_file(job.request.path):
             return []
         stored = self._lookup(job)
         return self._generated(job, cancel, clock) if stored is None else stored
@@ -187,8 +188,8 @@ class CompletionEngine:
     def _prompt(self, job: _Job, context: Context) -> BuiltPrompt:
         generator, settings = self._models.generator, job.settings.context
         plan = PromptPlan(
-            prefix=job.request.prefix,
-            suffix=job.request.suffix,
+            prefix=job.request.told.prefix,
+            suffix=job.request.told.suffix,
             path=job.request.path,
             comment=line_comment(job.request.language),
             snippets=context.snippets,
@@ -213,7 +214,7 @@ class CompletionEngine:
         if len(self._open_files) > FILES_REMEMBERED:
             del self._open_files[next(iter(self._open_files))]
         snapshot = SuffixSnapshot() if job.view is None else job.view.memory
-        return own.session(snapshot, job.request.path, job.request.prefix)
+        return own.session(snapshot, job.request.path, job.request.told.prefix)
 
     def _generate(
         self, job: _Job, built: BuiltPrompt, cancel: CancelSignal, clock: StageClock
@@ -226,7 +227,7 @@ class CompletionEngine:
             rule = StopRule(
                 max_tokens=job.max_tokens,
                 mode=StopMode.BLOCK if job.multiline else StopMode.LINE,
-                prefix=job.request.prefix[-STOP_PREFIX_CHARS:],
+                prefix=job.request.told.prefix[-STOP_PREFIX_CHARS:],
                 deadline_s=job.deadline_s,
                 branch=branch,
             )
@@ -249,7 +250,12 @@ def _texts(job: _Job, generations: Sequence[Generation]) -> tuple[str, ...]:
     texts: dict[str, None] = {}
     for generation in generations:
         draft = Draft(
-            _whole_lines(generation), request.prefix, request.suffix, job.multiline, request.language
+            _whole_lines(generation),
+            request.prefix,
+            request.suffix,
+            job.multiline,
+            request.language,
+            request.told.secrets,
         )
         text = postprocess(draft)
         if text is not None:

@@ -36,3 +36,11 @@ def is_damage(error: sqlite3.Error) -> bool:
 def unwritable(path: Path, error: Exception) -> str:
     """The message of `IndexUnwritable`."""
     return f"the index at {path} cannot be written ({error}); free space there or make it writable"
+
+
+def scrub(connection: sqlite3.Connection) -> None:
+    """Takes the vectors as well, and leaves no byte of anything that was deleted from the database."""
+    connection.execute("DELETE FROM vectors")
+    connection.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
+    connection.execute("VACUUM")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -21,8 +21,9 @@ import numpy as np
 
 from indexer.chunk import Chunk
 from indexer.errors import IndexDamaged, IndexReadOnly, IndexUnwritable
+from indexer.masking import MASKING_VERSION
 from indexer.migrations import MIGRATIONS, migrate
-from indexer.recovery import is_damage, move_aside, unwritable
+from indexer.recovery import is_damage, move_aside, scrub, unwritable
 from indexer.source_files import SourceFile
 from model.protocols import FloatArray
 
@@ -41,10 +42,17 @@ class StoreIdentity:
 
     chunker: int
     tokenizer: str
+    masking: int = MASKING_VERSION
 
     @property
     def text(self) -> str:
-        return f"format {len(MIGRATIONS)}, chunker {self.chunker}, tokenizer {self.tokenizer}"
+        chunks = f"format {len(MIGRATIONS)}, chunker {self.chunker}, tokenizer {self.tokenizer}"
+        return f"{chunks}{self.masking_text}"
+
+    @property
+    def masking_text(self) -> str:
+        """The end of `text`."""
+        return f", masking {self.masking}"
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,8 @@ class IndexStore:
         if stored not in (None, identity.text):
             self.notes.append(f"the index was made anew: it was of {stored}, now {identity.text}")
             self._empty()
+            if stored and not stored.endswith(identity.masking_text):
+                scrub(self.connection)  # other rules covered fewer secrets
         with self.writing():
             self.set_meta("identity", identity.text)
             self.set_meta("closed", "0")
@@ -150,6 +160,7 @@ class IndexStore:
             self._connections.append(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA secure_delete = ON")  # what is forgotten leaves no bytes behind
         return connection
 
     @contextmanager
