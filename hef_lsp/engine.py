@@ -23,6 +23,7 @@ from hef_lsp.postprocess import Draft, postprocess
 from hef_lsp.request import CompletionRequest, multiline_wanted
 from hef_lsp.settings import ContextMode, Settings
 from hef_lsp.stage_guard import StageGuard
+from hef_lsp.told import KnownSecrets
 from indexer.languages import line_comment
 from indexer.never_source import is_secret_file
 from indexer.open_file_memory import OpenFileMemory
@@ -84,6 +85,7 @@ class CompletionEngine:
         self._guard = StageGuard()
         self._store = SuggestionStore()
         self._log = ExplanationLog()
+        self._secrets = KnownSecrets()
         self._open_files: dict[str, OpenFileMemory] = {}
         self._contexts = ContextBuilder(models, retriever or Retriever(models.embedder), self._guard)
 
@@ -177,7 +179,7 @@ class CompletionEngine:
         if generations is None:
             return []
         with clock.stage("postprocess"):
-            texts = _texts(job, generations)
+            texts = _texts(job, generations, self._secrets.with_those_of(job.request.told.secrets))
         explanation = _explanation(job, context, built, generations, texts, clock)
         if not job.request.ahead:
             self._log.add(explanation)
@@ -244,7 +246,7 @@ class CompletionEngine:
         return generations
 
 
-def _texts(job: _Job, generations: Sequence[Generation]) -> tuple[str, ...]:
+def _texts(job: _Job, generations: Sequence[Generation], secrets: frozenset[str]) -> tuple[str, ...]:
     """What is left of the generations, best first, each once."""
     request = job.request
     texts: dict[str, None] = {}
@@ -255,7 +257,7 @@ def _texts(job: _Job, generations: Sequence[Generation]) -> tuple[str, ...]:
             request.suffix,
             job.multiline,
             request.language,
-            request.told.secrets,
+            secrets,
         )
         text = postprocess(draft)
         if text is not None:

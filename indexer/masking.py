@@ -165,7 +165,7 @@ def _is_password(value: str) -> bool:
     if _WORDS.fullmatch(value):
         return len(value) >= 8 and value.isalpha() and not PLAIN.search(value)
     return value.lower() not in ("passw0rd", "p@ssword", "p@ssw0rd") and not value.startswith(
-        ("/", "#", "http")
+        ("/", "./", "../", "#", "http")
     )
 
 

@@ -17,7 +17,7 @@ from indexer.languages import line_comment
 class Draft:
     r"""`text` would be inserted between `prefix` and `suffix`; all lines end in ``\n``.
 
-    `language` is None where it is unknown. `secrets` are those that stand near the cursor.
+    `language` is None where it is unknown. `secrets` are those met in open documents.
     """
 
     text: str

@@ -14,7 +14,7 @@ WINDOW_CHARS = 2_000
 
 def drop_secrets(draft: Draft) -> Draft | None:
     """None if the text holds a secret or completes one; a secret that only stands beside it does no harm."""
-    if any(secret in draft.text for secret in draft.secrets):
+    if any(secret in draft.text for secret in draft.secrets) or secret_spans(draft.text):
         return None
     before, after = draft.prefix[-WINDOW_CHARS:], draft.suffix[:WINDOW_CHARS]
     start, end = len(before), len(before) + len(draft.text)

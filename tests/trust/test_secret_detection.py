@@ -20,9 +20,8 @@ def test_precision_and_recall_on_the_planted_set() -> None:
     wrong = [line for line in look_alikes if masked(line) != line]
     n_found = len(planted) - len(missed)
     recall, precision = n_found / len(planted), n_found / (n_found + len(wrong))
-    print(
-        f"recall {recall:.3f} of {len(planted)}, precision {precision:.3f} with {len(look_alikes)} look-alikes"
-    )
+    figures = f"recall {recall:.3f} of {len(planted)}, precision {precision:.3f} beside {len(look_alikes)}"
+    print(figures)
     assert recall >= LEAST_RECALL, missed
     assert precision >= LEAST_PRECISION, wrong
 
@@ -62,10 +61,12 @@ def test_a_key_whose_other_end_is_missing_is_covered(cut: float) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        ".env", "app/.env.production", "deploy/prod.env", "ID_RSA", "keys/server.PEM", "home/.ssh/config", ".aws/credentials",
-        "credentials", "conf/credentials.json", "my-service-credentials.json", "client_secret_12.json", "terraform.tfvars",
-        "infra/terraform.tfstate", ".npmrc", ".pypirc", ".git-credentials", "release.keystore", "vault.kdbx", "secrets.yaml",
-        ".kube/config", "a/.docker/config.json", ".bash_history", "local.settings.json", "secrets.prod.yaml", ".htpasswd",
+        ".env", "app/.env.production", "deploy/prod.env", "ID_RSA", "keys/server.PEM",
+        "home/.ssh/config", "credentials", "conf/credentials.json", "my-service-credentials.json",
+        "client_secret_12.json", "infra/terraform.tfstate", ".npmrc", ".pypirc", ".git-credentials",
+        "release.keystore", "vault.kdbx", "secrets.yaml", ".aws/credentials", "terraform.tfvars",
+        ".kube/config", "a/.docker/config.json", ".bash_history", "local.settings.json",
+        "secrets.prod.yaml", ".htpasswd",
     ],
 )  # fmt: skip
 def test_a_name_that_says_secret(path: str) -> None:
@@ -75,9 +76,9 @@ def test_a_name_that_says_secret(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "secrets.py", "src/credentials.ts", "credentials/store.go", "token.go", "environment.py", "env.d.ts", "keys.rs",
-        "monkey.py", "passwords_test.rb", "auth.py", "locales/en/auth.json", "config.json", "secret_manager.java", "key.c",
-        "pem.py", "package.json", "docker/config.json",
+        "secrets.py", "src/credentials.ts", "credentials/store.go", "token.go", "environment.py",
+        "env.d.ts", "keys.rs", "monkey.py", "passwords_test.rb", "auth.py", "locales/en/auth.json",
+        "config.json", "secret_manager.java", "key.c", "pem.py", "package.json", "docker/config.json",
     ],
 )  # fmt: skip
 def test_source_that_speaks_of_secrets_is_source(path: str) -> None:
