@@ -19,6 +19,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from indexer.private_files import FILE_MODE, make_private_folder, open_private, tighten_folder
+
 MOST_COPIES = 8
 
 
@@ -40,14 +42,20 @@ class IndexDirectory:
         Raises `IndexPlaceError` if the cache cannot be written or too many servers hold one.
         """
         try:
-            cache_dir.mkdir(parents=True, exist_ok=True)
+            if (
+                not cache_dir.exists()
+            ):  # one that is there may be shared on purpose; what we make in it is not
+                make_private_folder(cache_dir)
             for path in _candidates(cache_dir, root, purpose):
-                lock = FileLock(path.with_name(path.name + ".lock"), timeout=0, thread_local=False)
+                lock = FileLock(
+                    path.with_name(path.name + ".lock"), timeout=0, mode=FILE_MODE, thread_local=False
+                )
                 try:
                     lock.acquire()
                 except Timeout:
                     continue
-                path.mkdir(exist_ok=True)
+                make_private_folder(path)
+                tighten_folder(path)
                 _write_json(path / "workspace.json", {"root": str(root)})
                 return IndexDirectory(path, lock)
         except OSError as error:
@@ -96,5 +104,6 @@ def _candidates(cache_dir: Path, root: Path, purpose: str) -> Iterator[Path]:
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Whole or not at all: readers never see half a file."""
     draft = path.with_name(path.name + ".new")
-    draft.write_text(json.dumps(value, indent=2, sort_keys=True, default=str), encoding="utf-8")
+    with open_private(draft) as file:
+        file.write(json.dumps(value, indent=2, sort_keys=True, default=str).encode())
     draft.replace(path)

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from indexer.chunker import CHUNKER_VERSION, TokenCounter
 from indexer.fusing import Compute, FusingBacklog
 from indexer.hnsw import HnswVectorStore
+from indexer.private_files import FILE_MODE, make_private_folder
 from indexer.source_files import SourceTree
 from indexer.state import IndexState
 from indexer.store import IndexStore, StoreIdentity
@@ -184,8 +185,8 @@ class Index:
 
 
 def _claim(directory: Path) -> tuple[FileLock, bool]:
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory / "writer.lock", timeout=0, thread_local=False)
+    make_private_folder(directory)
+    lock = FileLock(directory / "writer.lock", timeout=0, mode=FILE_MODE, thread_local=False)
     try:
         lock.acquire()
     except Timeout:

@@ -23,6 +23,7 @@ from indexer.chunk import Chunk
 from indexer.errors import IndexDamaged, IndexReadOnly, IndexUnwritable
 from indexer.masking import MASKING_VERSION
 from indexer.migrations import MIGRATIONS, migrate
+from indexer.private_files import make_private_file, make_private_folder
 from indexer.recovery import is_damage, move_aside, scrub, unwritable
 from indexer.source_files import SourceFile
 from model.protocols import FloatArray
@@ -89,7 +90,9 @@ class IndexStore:
         path = directory / DATABASE
         store = IndexStore(path, read_only)
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            make_private_folder(directory)
+            if not read_only:
+                make_private_file(path)
             store._prepare(identity)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) and not is_damage(error):
