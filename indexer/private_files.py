@@ -15,7 +15,7 @@ FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
 def make_private_folder(folder: Path) -> None:
-    """Makes `folder`, and what lacks above it, for the user alone; takes wider rights back from it. OSError."""
+    """Makes `folder`, and what lacks above it, for the user alone; takes wider rights back."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(mode=FOLDER_MODE, exist_ok=True)
@@ -24,7 +24,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def open_private(path: Path) -> BinaryIO:
-    """`path` for writing from its start, readable by the user alone from its first byte on. Raises OSError."""
+    """`path` for writing anew, the user's alone from its first byte on. Raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), FILE_MODE)
     _tighten(path)
     return os.fdopen(descriptor, "wb")
