@@ -283,3 +283,17 @@ def test_the_memory_limit_drops_ancestors_from_the_search_and_says_so(tmp_path: 
     kinds = {node.kind.name for node, _ in rig.index.view().search(np.ones(64, np.float32), 50)}
     assert kinds == {"CHUNK"}
     assert any("memory limit" in note for note in rig.index.status().index_notes)
+
+
+def test_a_file_that_is_ignored_from_now_on_leaves_no_text_behind(rig: Rig) -> None:
+    line = "customer_list = fetch('ours', 4711)"
+    rig.write("private.py", f"def fetch_customers():\n    {line}\n    return customer_list\n")
+    rig.write("public.py", "def area(width, height):\n    return width * height\n")
+    rig.settle()
+    rig.write(".hefignore", "private.py\n")
+    rig.index.updater._tree.ignore.reload()
+    rig.settle()
+    assert "private.py" not in rig.index.view().files
+    rig.index.close()
+    kept = b"".join(path.read_bytes() for path in rig.cache.rglob("*") if path.is_file())
+    assert b"return width" in kept and line.encode() not in kept
