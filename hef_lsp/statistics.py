@@ -1,7 +1,7 @@
 """How many suggestions were shown, accepted, and still there after half a minute: counts alone.
 
-Owns the file in the user's data folder on this machine, and its three numbers. No text, no name and no time of day is kept,
-and nothing is ever sent. How acceptance is noticed is `hef_lsp.acceptance`.
+Owns the file in the user's data folder and its three numbers. No text, no name and no time of day is
+kept, and nothing is ever sent. How acceptance is noticed is `hef_lsp.acceptance`.
 """
 
 from __future__ import annotations
