@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tally import FULL
 from watching import WatchedWire, real, stub
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,6 +117,7 @@ def test_nothing_of_the_workspace_runs(hostile: Path, tmp_path: Path) -> None:
     assert ran(hostile) == [] and wire.tried == []
 
 
+@pytest.mark.skipif(not FULL, reason="a long form")
 @pytest.mark.real_model
 def test_a_model_in_the_workspace_brings_no_code(hostile: Path, tmp_path: Path) -> None:
     """Even where the user names it: no remote code, no pickle."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from planted import Planted, secrets
 from tally import FULL, Row, count
 from watching import WatchedWire, stub
 
+ROOT = Path(__file__).resolve().parents[2]
 PER_KIND = 10 if FULL else 2
 CONTEXTS = ("text", "dense") if FULL else ("text",)
 
@@ -109,6 +112,34 @@ def test_no_planted_secret_is_seen_again(scene: Scene) -> None:
     count(Row.SECRETS_PLANTED, len(scene.all))
     count(Row.SECRETS_LEAKED, len({kind for kind, _ in leaked}))
     assert not leaked
+
+
+@pytest.mark.skipif(not FULL, reason="a long form")
+@pytest.mark.real_model
+def test_the_command_line_and_the_real_model_leak_none(tmp_path: Path) -> None:
+    root = tmp_path / "workspace"
+    root.mkdir()
+    planted = secrets(1, seed=79)
+    for number, item in enumerate(planted):
+        (root / f"service_{number}.py").write_text(function_with(item, number), encoding="utf-8")
+    said = ""
+    for number in range(3):
+        place = [str(root / f"service_{number}.py"), "--line", "1", "--character", "12", "--json"]
+        for command in ("complete", "explain"):
+            said += cli(command, *place, "--workspace", str(root), "--cache-dir", str(tmp_path / "cache"))
+    assert '"hits": [' in said
+    kept = "\n".join(everything_in(tmp_path / "cache"))
+    leaked = [item.kind for item in planted if item.core in said or item.core in kept]
+    count(Row.SECRETS_PLANTED, len(planted))
+    count(Row.SECRETS_LEAKED, len(leaked))
+    assert leaked == []
+
+
+def cli(*arguments: str) -> str:
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from hef_lsp.cli import app; app()"
+    command = [sys.executable, "-I", "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout + done.stderr
 
 
 def everything_in(folder: Path) -> Iterator[str]:
