@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` shows the main job, `make test` runs the tests.
 .DEFAULT_GOAL := help
-.PHONY: help install model demo test test-trust test-editors test-vscode test-neovim test-other-editors vsix check format docs clean
+.PHONY: help install model demo audit test test-trust test-editors test-vscode test-neovim test-other-editors vsix check format docs clean
 
 # The first interpreter that the project supports (3.11 to 3.13).
 PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \
@@ -31,6 +31,18 @@ test: model  ## Run all tests.
 
 test-trust: model  ## Break the server in every way we know, at length, and count (the short form is in `make test`).
 	HEF_TRUST=full $(BIN)/python -m pytest tests/trust
+
+AUDIT := build/audit
+
+audit: $(STAMP)  ## Write build/sbom.json and ask the advisory service about what is installed (says so if it cannot be reached).
+	@test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && \
+	  $(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3' 'cyclonedx-bom>=7,<8'; }
+	$(AUDIT)/bin/cyclonedx-py environment --output-reproducible --output-file build/sbom.json $(VENV)
+	@$(AUDIT)/bin/pip-audit --progress-spinner off --disable-pip --no-deps --requirement constraints.txt > build/audit.txt 2>&1; \
+	  verdict=$$?; unknown=$$(grep -c 'could not be audited' build/audit.txt); total=$$(grep -c '==' constraints.txt); \
+	  grep -v 'could not be audited' build/audit.txt; echo "$$unknown of $$total dependencies are unknown to the advisory service"; \
+	  if [ $$verdict -ne 0 ] && grep -q 'Found [0-9]* known vulnerabilit' build/audit.txt; then exit 1; fi; \
+	  [ $$unknown -lt $$total ] && [ $$verdict -eq 0 ] || echo "audit: the advisory service could not be asked; nothing is known, which is not good news"
 
 test-editors: test-vscode test-neovim test-other-editors  ## Drive the editors that can be had against the server.
 

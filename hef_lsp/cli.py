@@ -13,6 +13,7 @@ from hef_lsp import __version__
 from hef_lsp.commands import (
     bench,
     completing,
+    counting,
     demonstration,
     diagnosis,
     evaluating,
@@ -35,6 +36,7 @@ app.command("index")(indexing.index)
 app.command("status")(indexing.status)
 app.command("complete")(completing.complete)
 app.command("explain")(completing.explain)
+app.command("stats")(counting.stats)
 app.command("doctor")(diagnosis.doctor)
 app.command("demo")(demonstration.demo)
 app.command("eval")(evaluating.evaluate)

@@ -224,7 +224,8 @@ class ContextBuilder:
         if kept is not None and (kept[0] == place or request.ahead):
             return kept[1]
         excluded = excluded_lines(request, settings, reads_suffix=self._models.generator.fim is not None)
-        around = request.prefix[-QUERY_WINDOW:], request.suffix[:QUERY_WINDOW]
+        told = request.told
+        around = told.prefix[-QUERY_WINDOW:], told.suffix[:QUERY_WINDOW]
         query = Query(
             query_text(*around), request.path, excluded, settings.hits, ancestors, near=near_text(*around)
         )

@@ -23,7 +23,9 @@ from hef_lsp.postprocess import Draft, postprocess
 from hef_lsp.request import CompletionRequest, multiline_wanted
 from hef_lsp.settings import ContextMode, Settings
 from hef_lsp.stage_guard import StageGuard
+from hef_lsp.told import KnownSecrets
 from indexer.languages import line_comment
+from indexer.never_source import is_secret_file
 from indexer.open_file_memory import OpenFileMemory
 from indexer.retriever import Retriever
 from indexer.suffix_index import SuffixSnapshot
@@ -84,6 +86,7 @@ class CompletionEngine:
         self._guard = StageGuard()
         self._store = SuggestionStore()
         self._log = ExplanationLog()
+        self._secrets = KnownSecrets()
         self._open_files: dict[str, OpenFileMemory] = {}
         self._contexts = ContextBuilder(models, retriever or Retriever(models.embedder), self._guard)
 
@@ -160,7 +163,7 @@ class CompletionEngine:
         clock = StageClock()
         if job.request.received_s is not None:
             clock.add("queue", max(0.0, time.monotonic() - job.request.received_s) * 1000)
-        if cancel.cancelled:
+        if cancel.cancelled or is_secret_file(job.request.path):
             return []
         stored = self._lookup(job)
         return self._generated(job, cancel, clock) if stored is None else stored
@@ -178,7 +181,7 @@ class CompletionEngine:
         if generations is None:
             return []
         with clock.stage("postprocess"):
-            texts = _texts(job, generations)
+            texts = _texts(job, generations, self._secrets.with_those_of(job.request.told.secrets))
         explanation = _explanation(job, context, built, generations, texts, clock)
         if not job.request.ahead:
             self._log.add(explanation)
@@ -189,8 +192,8 @@ class CompletionEngine:
     def _prompt(self, job: _Job, context: Context) -> BuiltPrompt:
         generator, settings = self._models.generator, job.settings.context
         plan = PromptPlan(
-            prefix=job.request.prefix,
-            suffix=job.request.suffix,
+            prefix=job.request.told.prefix,
+            suffix=job.request.told.suffix,
             path=job.request.path,
             comment=line_comment(job.request.language),
             snippets=context.snippets,
@@ -215,7 +218,7 @@ class CompletionEngine:
         if len(self._open_files) > FILES_REMEMBERED:
             del self._open_files[next(iter(self._open_files))]
         snapshot = SuffixSnapshot() if job.view is None else job.view.memory
-        return own.session(snapshot, job.request.path, job.request.prefix)
+        return own.session(snapshot, job.request.path, job.request.told.prefix)
 
     def _generate(
         self, job: _Job, built: BuiltPrompt, cancel: CancelSignal, clock: StageClock
@@ -228,7 +231,7 @@ class CompletionEngine:
             rule = StopRule(
                 max_tokens=job.max_tokens,
                 mode=StopMode.BLOCK if job.multiline else StopMode.LINE,
-                prefix=job.request.prefix[-STOP_PREFIX_CHARS:],
+                prefix=job.request.told.prefix[-STOP_PREFIX_CHARS:],
                 deadline_s=job.deadline_s,
                 branch=branch,
             )
@@ -245,13 +248,18 @@ class CompletionEngine:
         return generations
 
 
-def _texts(job: _Job, generations: Sequence[Generation]) -> tuple[str, ...]:
+def _texts(job: _Job, generations: Sequence[Generation], secrets: frozenset[str]) -> tuple[str, ...]:
     """What is left of the generations, best first, each once."""
     request = job.request
     texts: dict[str, None] = {}
     for generation in generations:
         draft = Draft(
-            _whole_lines(generation), request.prefix, request.suffix, job.multiline, request.language
+            _whole_lines(generation),
+            request.prefix,
+            request.suffix,
+            job.multiline,
+            request.language,
+            secrets,
         )
         text = postprocess(draft)
         if text is not None:

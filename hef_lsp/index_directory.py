@@ -23,6 +23,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from indexer.private_files import FILE_MODE, make_private_folder, open_private, tighten_folder
+
 log = logging.getLogger(__name__)
 
 MOST_COPIES = 8
@@ -52,7 +54,10 @@ class IndexDirectory:
         be made.
         """
         try:
-            cache_dir.mkdir(parents=True, exist_ok=True)
+            if (
+                not cache_dir.exists()
+            ):  # one that is there may be shared on purpose; what we make in it is not
+                make_private_folder(cache_dir)
             for path in _candidates(cache_dir, root, purpose):
                 lock = _acquired(_lock_path(path))
                 if lock is not None:
@@ -95,7 +100,7 @@ class IndexDirectory:
 
 def _acquired(path: Path) -> FileLock | None:
     """The lock, or None where another process holds it."""
-    lock = FileLock(path, timeout=0, thread_local=False)
+    lock = FileLock(path, timeout=0, mode=FILE_MODE, thread_local=False)
     try:
         lock.acquire()
     except Timeout:
@@ -110,7 +115,8 @@ def _lock_path(path: Path) -> Path:
 def _marked(path: Path, root: Path, lock: FileLock) -> Path:
     """`path`, made and named after `root`; on failure the lock is free again."""
     try:
-        path.mkdir(exist_ok=True)
+        make_private_folder(path)
+        tighten_folder(path)
         _write_json(path / "workspace.json", {"root": str(root)})
     except BaseException:
         lock.release()
@@ -154,5 +160,6 @@ def _candidates(cache_dir: Path, root: Path, purpose: str) -> Iterator[Path]:
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Whole or not at all: readers never see half a file."""
     draft = path.with_name(path.name + ".new")
-    draft.write_text(json.dumps(value, indent=2, sort_keys=True, default=str), encoding="utf-8")
+    with open_private(draft) as file:
+        file.write(json.dumps(value, indent=2, sort_keys=True, default=str).encode())
     draft.replace(path)

@@ -36,6 +36,7 @@ from pygls.exceptions import (
 )
 from pygls.protocol import LanguageServerProtocol
 
+from hef_lsp.tcp_token import REFUSAL, is_same_token, take_token
 from hef_lsp.transport import ByteStream
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class HefProtocol(LanguageServerProtocol):
 
     exit_code: int | None = None
     stream: ByteStream | None = None
+    token: str | None = None
     _initialized = False
 
     def __init__(self, server: Any, converter: Any) -> None:
@@ -225,6 +227,8 @@ class HefProtocol(LanguageServerProtocol):
     # The life of the connection.
 
     def _initialize(self, params: lsp.InitializeParams) -> lsp.InitializeResult:
+        if self.token is not None:
+            self._check_token(params)
         self.client_capabilities = params.capabilities
         encoding = ServerCapabilitiesBuilder.choose_position_encoding(params.capabilities)
         self.fm.features[lsp.INITIALIZE](params, str(getattr(encoding, "value", encoding)))
@@ -240,6 +244,14 @@ class HefProtocol(LanguageServerProtocol):
         self._initialized = True
         self.on_parent(params.process_id)
         return lsp.InitializeResult(self.server_capabilities, self.server_info)
+
+    def _check_token(self, params: lsp.InitializeParams) -> None:
+        """The connection ends after the refusal, so that nobody can try one token after another."""
+        assert self.token is not None, "only where one is asked for"
+        shown, params.initialization_options = take_token(params.initialization_options)
+        if not is_same_token(shown, self.token):
+            asyncio.get_running_loop().call_soon(self.end, 1)
+            raise JsonRpcInvalidRequest(REFUSAL)
 
     def _shut_down(self, params: None) -> None:
         self._shutdown = True

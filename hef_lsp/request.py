@@ -12,7 +12,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from hef_lsp.text_lines import first_line, has_word, indent_width, last_line, opens_block, unix_lines
+from hef_lsp.told import Told, told_of
 from indexer.languages import language_of
+from indexer.never_source import is_secret_file
 
 if TYPE_CHECKING:
     from hef_lsp.documents import DocumentSnapshot
@@ -76,6 +78,11 @@ class CompletionRequest:
         end = self.offset if self.selected is None else self.selected.end_offset
         return unix_lines(self.document.text[end:])
 
+    @cached_property
+    def told(self) -> Told:
+        """Prefix and suffix as models and index may see them. Costs milliseconds: in the lane only."""
+        return told_of(self.prefix, self.suffix)
+
     @property
     def language(self) -> str | None:
         """By the path; failing that, what the editor says."""
@@ -114,6 +121,8 @@ def _never(request: CompletionRequest, enabled: bool) -> str | None:
         scheme.startswith("vscode-") and scheme not in EDITABLE_VSCODE_SCHEMES
     ):
         return f"documents of the scheme {scheme!r} are read-only"
+    if is_secret_file(request.path):
+        return "the document's name says that it holds secrets"
     if len(request.line_prefix) + len(request.line_suffix) > LONGEST_LINE:
         return f"the line is longer than {LONGEST_LINE} characters"
     if looks_binary(request.prefix[-_BINARY_WINDOW:] + request.suffix[:_BINARY_WINDOW]):

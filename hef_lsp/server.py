@@ -24,6 +24,7 @@ from hef_lsp.handlers import commands, completion, lifecycle, text_sync
 from hef_lsp.lifetime import watch_parent
 from hef_lsp.protocol import HefProtocol
 from hef_lsp.session import LoadModels, Session
+from hef_lsp.tcp_token import SHORTEST_TOKEN
 from hef_lsp.transport import ByteStream, accept_one, claim_stdio, start_reader
 
 SWITCH_INTERVAL_S = 0.0002
@@ -91,8 +92,14 @@ def create_server(load_models: LoadModels, cache_dir: Path | None = None) -> Hef
     return server
 
 
-def run_server(server: HefLanguageServer, tcp_port: int | None) -> int:
-    """Serves one client on stdio, or on 127.0.0.1:`tcp_port`, until it leaves; returns the exit code."""
+def run_server(server: HefLanguageServer, tcp_port: int | None, token: str = "") -> int:
+    """Serves one client on stdio, or on 127.0.0.1:`tcp_port`, until it leaves; returns the exit code.
+
+    Any program on the machine can connect to a port, so there the client must show `token`.
+    """
+    if tcp_port is not None and len(token) < SHORTEST_TOKEN:
+        raise ValueError(f"a port is served only with a token of at least {SHORTEST_TOKEN} characters")
+    server.connection.token = token if tcp_port is not None else None
     logging.getLogger("pygls").setLevel(logging.WARNING)  # below it logs whole messages
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     stream: ByteStream = claim_stdio() if tcp_port is None else accept_one(tcp_port)

@@ -18,19 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types as lsp
 
+from hef_lsp.acceptance import SURVIVAL_S, Acceptance
 from hef_lsp.answering import Answering
 from hef_lsp.client import Client
 from hef_lsp.collector import settle
 from hef_lsp.configuration import Configuration
 from hef_lsp.context import reads_memories
-from hef_lsp.documents import DocumentStore
+from hef_lsp.documents import DocumentStore, TextChange
 from hef_lsp.edits import Edits
 from hef_lsp.file_events import place_of
-from hef_lsp.places import index_directory
+from hef_lsp.places import index_directory, user_folder
 from hef_lsp.progress import Report, StatusTeller
 from hef_lsp.resting import Resting
 from hef_lsp.scheduling import InferenceLane, LaneClosed, LanePriority
 from hef_lsp.settings import Settings
+from hef_lsp.statistics import add_counts
 from hef_lsp.workspace import WorkspaceFolder
 from model.errors import ModelError
 
@@ -58,6 +60,7 @@ class Session:
         self.configuration = Configuration(client)
         self.documents = DocumentStore()
         self.edits = Edits()
+        self.acceptance = Acceptance(self._text_of)
         self.lane = InferenceLane()
         self.answering = Answering(self.lane, self._engine_in_use, lambda: self.settings, self.documents.get)
         self.folders: dict[Path, WorkspaceFolder] = {}
@@ -69,6 +72,7 @@ class Session:
         self.is_open = False
         self.status = StatusTeller(client, self.report, self.spawn)
         self._cache_dir = cache_dir or index_directory()
+        self._statistics_folder = cache_dir or user_folder()
         self._load_with = load_models
         self._models_report = Report("starting")
         self._n_loads = 0
@@ -157,9 +161,25 @@ class Session:
             task.cancel()
         self.status.close()
         self._resting.close()
+        add_counts(self._statistics_folder, self.acceptance.take())
         self.lane.close(timeout_s=1.0)  # first, so that no folder waits for its turn
         for folder in self.folders.values():
             folder.close()
+
+    # Statistics.
+
+    def offered(self, uri: str, texts: list[str]) -> None:
+        if self.settings.completion.statistics:
+            self.acceptance.offered(uri, texts)
+
+    def accepted(self, uri: str, changes: list[TextChange]) -> None:
+        """Notices an acceptance, and looks again when it is known whether it lasted."""
+        if self.acceptance.changed(uri, changes):
+            asyncio.get_running_loop().call_later(SURVIVAL_S + 0.1, self.acceptance.due)
+
+    def _text_of(self, uri: str) -> str | None:
+        document = self.documents.get(uri)
+        return None if document is None else document.text
 
     # Folders.
 

@@ -73,6 +73,9 @@ class CompletionSettings:
     max_tokens: int = _doc(64, "Most new tokens of a one-line suggestion.", 1, 1024)
     multiline: bool = _doc(True, "Suggest whole blocks where one begins.")
     prefetch: bool = _doc(True, "Work out the next line while a suggestion is being read.")
+    statistics: bool = _doc(
+        True, "Count on this machine how many suggestions are accepted and stay (`hef-lsp stats`)."
+    )
     max_block_tokens: int = _doc(160, "Most new tokens of a suggested block.", 1, 2048)
     alternatives: int = _doc(3, "How many suggestions an invoked request may return.", 1, 10)
 

@@ -88,7 +88,7 @@ def claim_stdio() -> DescriptorStream:
 
 
 def accept_one(port: int) -> SocketStream:
-    """Waits on 127.0.0.1 for the one client that is served."""
+    """Waits on 127.0.0.1, never on another address, for the one client that is served."""
     with socket.create_server(("127.0.0.1", port)) as listener:
         connection, _ = listener.accept()
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -58,6 +58,7 @@ class Database:
             self._connections.append(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA secure_delete = ON")  # what is forgotten leaves no bytes behind
         return connection
 
     @contextmanager

@@ -5,13 +5,14 @@ Owns which patterns hold for a path and which of them wins. The pattern language
 
 From strongest to weakest:
 
-1. folders of version control, always;
+1. folders of version control and files whose names say secret, always;
 2. the user's `exclude` patterns, where ``!`` brings back what the built-in rules skip;
-3. the built-in rules: dependencies, environments, caches, lock files, binaries, secrets;
-4. `.ignore` files, the deepest first;
-5. `.gitignore` files, the deepest first, then `.git/info/exclude`.
+3. the built-in rules: dependencies, environments, caches, lock files, binaries;
+4. `.hefignore` files, the deepest first;
+5. `.ignore` files, the deepest first;
+6. `.gitignore` files, the deepest first, then `.git/info/exclude`.
 
-Levels 4 and 5 also look above the workspace, up to the root of the repository it lies
+Levels 4 to 6 also look above the workspace, up to the root of the repository it lies
 in, unless those rules ignore the workspace itself: who opens such a folder means it.
 As in git, what lies in an ignored folder stays ignored, whatever a pattern below says.
 """
@@ -21,14 +22,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
-from indexer.never_source import BUILT_IN_PATTERNS
+from indexer.never_source import BUILT_IN_PATTERNS, is_secret_entry
 from indexer.wildmatch import IGNORE_CASE, IgnoreFile, ignore_file
 
 logger = logging.getLogger(__name__)
 
-IGNORE_FILE_NAMES = (".ignore", ".gitignore")
+IGNORE_FILE_NAMES = (".hefignore", ".ignore", ".gitignore")
 _VCS_FOLDERS = frozenset({".git", ".hg", ".svn", ".bzr", ".jj", "_darcs", ".pijul"})
 # A folder that holds one of these is made by a tool and can be made again.
 FOLDER_MARKERS = ("pyvenv.cfg", "conda-meta", "CACHEDIR.TAG")
@@ -50,6 +52,7 @@ class _Source:
 
 # For each of IGNORE_FILE_NAMES, the files that hold for one folder, deepest first.
 _Sources = tuple[tuple[_Source, ...], ...]
+_NOTHING_ABOVE: _Sources = ((),) * len(IGNORE_FILE_NAMES)
 
 
 @dataclass
@@ -123,7 +126,7 @@ class IgnoreRules:
     def _decide(self, state: _State, path: str, is_directory: bool) -> bool:
         """The rules for `path` alone, given that no folder above it is ignored."""
         name = path.rpartition("/")[2]
-        if (name.lower() if IGNORE_CASE else name) in _VCS_FOLDERS:
+        if (name.lower() if IGNORE_CASE else name) in _VCS_FOLDERS or is_secret_entry(path, is_directory):
             return True
         chosen = self._exclude.match(path, is_directory)
         if chosen is not None:
@@ -150,7 +153,7 @@ class IgnoreRules:
             by_name = known[folder] = self._own_sources(state, folder, by_name)
         if len(known) > _MOST_REMEMBERED:
             state.by_folder = {}
-        return (*by_name[0], *by_name[1], *state.git_exclude)
+        return (*chain.from_iterable(by_name), *state.git_exclude)
 
     def _own_sources(self, state: _State, folder: str, above: _Sources) -> _Sources:
         """The lists of the folder above, each headed by the file that `folder` itself holds."""
@@ -166,7 +169,7 @@ def _read_state(root: Path) -> _State:
     """Reads what lies above `root`: parent folders up to the repository's root, and git's exclude file."""
     repository = _repository_of(root)
     if repository is None:
-        return _State("", ((), ()), ())
+        return _State("", _NOTHING_ABOVE, ())
     folders = list(root.relative_to(repository).parts)
     exclude = _read_patterns(_git_directory(repository) / "info" / "exclude")
     above = []
@@ -180,13 +183,13 @@ def _read_state(root: Path) -> _State:
     prefix = "".join(f"{part}/" for part in folders)
     state = _State(prefix, tuple(above), (_Source("", exclude),) if exclude else ())
     if _ignored_from_above(state, folders):
-        return _State("", ((), ()), ())
+        return _State("", _NOTHING_ABOVE, ())
     return state
 
 
 def _ignored_from_above(state: _State, folders: list[str]) -> bool:
     """Whether the repository's rules ignore the workspace's own folder or one above it."""
-    sources = [*state.above[0], *state.above[1], *state.git_exclude]
+    sources = [*chain.from_iterable(state.above), *state.git_exclude]
     for depth in range(1, len(folders) + 1):
         path = "/".join(folders[:depth])
         verdicts = (

@@ -17,11 +17,13 @@ from indexer.errors import IndexForeign, IndexNotReady, IndexUnwritable
 from indexer.following import IndexFollower
 from indexer.fusing import Compute, FusingBacklog
 from indexer.hnsw import HnswVectorStore
+from indexer.private_files import FILE_MODE, make_private_folder
 from indexer.recovery import unwritable
 from indexer.report import UpdateReport
 from indexer.source_files import SourceTree
 from indexer.state import IndexState
-from indexer.store import IndexStore, StoreIdentity
+from indexer.store import IndexStore
+from indexer.store_identity import StoreIdentity
 from indexer.suffix_index import SuffixSnapshot
 from indexer.token_memory import EncodeBatch, TokenMemory
 from indexer.updater import IndexUpdater
@@ -246,8 +248,8 @@ class Index:
 def _claim(directory: Path) -> FileLock | None:
     """The writer's lock; None where another process holds it. Raises `IndexUnwritable`."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / "writer.lock", timeout=0, thread_local=False)
+        make_private_folder(directory)
+        lock = FileLock(directory / "writer.lock", timeout=0, mode=FILE_MODE, thread_local=False)
         lock.acquire()
     except Timeout:
         return None

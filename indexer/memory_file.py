@@ -18,13 +18,15 @@ from typing import Any
 
 import numpy as np
 
+from indexer.private_files import open_private
 from indexer.suffix_index import LiveSegment, SuffixSnapshot
 from indexer.suffix_segment import ORDER, Segment
 
 log = logging.getLogger(__name__)
 
 FILE_NAME = "memory.npz"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1 was read from texts whose secrets were not covered; such a file is removed."""
 _PARTS = ("stored", "order", "starts", "alive")
 
 
@@ -58,7 +60,7 @@ def save_memory(directory: Path, saved: SavedMemory) -> None:
     arrays["header"] = np.frombuffer(json.dumps(header).encode("utf-8", "surrogatepass"), dtype=np.uint8)
     unfinished = directory / f"{FILE_NAME}.part"
     try:
-        with unfinished.open("wb") as file:
+        with open_private(unfinished) as file:
             np.savez(file, **arrays)
         unfinished.replace(directory / FILE_NAME)
     except OSError as error:
@@ -76,6 +78,7 @@ def load_memory(directory: Path, tokenizer_id: str) -> SavedMemory | None:
         with np.load(path, allow_pickle=False) as arrays:
             header = json.loads(arrays["header"].tobytes().decode("utf-8", "surrogatepass"))
             if (header["format_version"], header["order"]) != (FORMAT_VERSION, ORDER):
+                path.unlink(missing_ok=True)
                 return None
             if header["tokenizer"] != tokenizer_id:
                 return None

@@ -54,3 +54,11 @@ def unwritable(path: Path, error: Exception) -> str:
     if "locked" in str(error).lower():
         return f"the index at {path} is held by another program ({error}); end that, then change a file"
     return f"the index at {path} cannot be written ({error}); free space there or make it writable"
+
+
+def scrub(connection: sqlite3.Connection) -> None:
+    """Takes the vectors as well, and leaves no byte of anything that was deleted from the database."""
+    connection.execute("DELETE FROM vectors")
+    connection.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
+    connection.execute("VACUUM")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -2,7 +2,7 @@
 
 Owns the walk, the size gate, safe opening, and `FileChange`, the word for "look at this
 file again". Ignore rules are `indexer.ignoring`, bytes to text `indexer.encodings`, gates
-on text and ranks `indexer.quality`.
+on text and ranks `indexer.quality`, secrets in text `indexer.masking`.
 
 Symbolic links are never followed: a target inside the workspace is found under its own
 name, one outside is not ours. One file has one path, and no loop is possible.
@@ -21,6 +21,7 @@ from indexer.chunk import digest_of
 from indexer.encodings import decode
 from indexer.ignoring import IgnoreRules
 from indexer.languages import language_of
+from indexer.masking import masked
 from indexer.quality import rank_of, why_rejected
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,10 @@ class FileChange:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file that passed every gate. `size` in bytes; `mtime_ns` is 0 for an unsaved buffer."""
+    """A file that passed every gate; its secrets are covered.
+
+    `size` in bytes; `mtime_ns` is 0 for an unsaved buffer.
+    """
 
     path: str
     language: str | None
@@ -251,6 +255,7 @@ def _accept(path: str, text: str, size: int, mtime_ns: int, overlay: bool) -> So
     reason = why_rejected(text)
     if reason is not None:
         return Rejected(path, reason)
+    text = masked(text)
     language = language_of(path)
     rank = rank_of(path, language, text)
     return SourceFile(path, language, text, digest_of(text), size, mtime_ns, rank, overlay)

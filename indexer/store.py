@@ -21,9 +21,11 @@ import numpy as np
 from indexer.chunk import Chunk
 from indexer.database import Database
 from indexer.errors import IndexDamaged, IndexForeign, IndexNotReady, IndexUnwritable
-from indexer.migrations import MIGRATIONS, migrate
-from indexer.recovery import is_damage, move_aside, unwritable
+from indexer.migrations import migrate
+from indexer.private_files import make_private_file, make_private_folder
+from indexer.recovery import is_damage, move_aside, scrub, unwritable
 from indexer.source_files import SourceFile
+from indexer.store_identity import StoreIdentity
 from model.protocols import FloatArray
 
 log = logging.getLogger(__name__)
@@ -33,18 +35,6 @@ MOST_POSTINGS = 4_000
 """Texts that one lexical search looks at; about 10 ms."""
 MOST_PARAMETERS = 500
 """Of one statement; SQLite's own limit was 999 for long."""
-
-
-@dataclass(frozen=True)
-class StoreIdentity:
-    """What the stored chunks depend on; a database of another identity is made anew."""
-
-    chunker: int
-    tokenizer: str
-
-    @property
-    def text(self) -> str:
-        return f"format {len(MIGRATIONS)}, chunker {self.chunker}, tokenizer {self.tokenizer}"
 
 
 @dataclass(frozen=True)
@@ -79,7 +69,8 @@ class IndexStore:
         path = directory / DATABASE
         try:
             if not read_only:
-                directory.mkdir(parents=True, exist_ok=True)
+                make_private_folder(directory)
+                make_private_file(path)
             return IndexStore._opened(path, identity, read_only)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if read_only:
@@ -130,6 +121,8 @@ class IndexStore:
         if stored not in (None, identity.text):
             self.notes.append(f"the index was made anew: it was of {stored}, now {identity.text}")
             self._empty()
+            if stored and not stored.endswith(identity.masking_text):
+                scrub(self.connection)  # other rules covered fewer secrets
         with self.writing():
             self.set_meta("identity", identity.text)
             self.set_meta("closed", "0")

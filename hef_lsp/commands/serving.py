@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from hef_lsp.commands.console import quiet_logging
+from hef_lsp.commands.console import err, fail, quiet_logging
+from hef_lsp.places import user_folder
 
 
 class LogLevel(StrEnum):
@@ -23,7 +24,8 @@ class LogLevel(StrEnum):
 
 def serve(
     tcp: Annotated[
-        int | None, typer.Option("--tcp", metavar="PORT", help="Serve one client on 127.0.0.1:PORT instead.")
+        int | None,
+        typer.Option("--tcp", metavar="PORT", help="Serve one client on 127.0.0.1:PORT."),
     ] = None,
     cache_dir: Annotated[
         Path | None,
@@ -34,7 +36,16 @@ def serve(
     """Serve the Language Server Protocol; editors start this."""
     from hef_lsp.models_loading import load_models
     from hef_lsp.server import create_server, run_server
+    from hef_lsp.tcp_token import VARIABLE, TokenProblem, token_for
 
     quiet_logging(getattr(logging, log_level.name))
     server = create_server(lambda settings, on_progress: load_models(settings.model, on_progress), cache_dir)
-    raise typer.Exit(run_server(server, tcp_port=tcp))
+    if tcp is None:
+        raise typer.Exit(run_server(server, tcp_port=None))
+    try:
+        with token_for(tcp, cache_dir or user_folder()) as (token, path):
+            where = path or f"the environment variable {VARIABLE}"
+            err().print(f"hef-lsp: one client is served on 127.0.0.1:{tcp}; its token is in {where}")
+            raise typer.Exit(run_server(server, tcp, token))
+    except TokenProblem as problem:
+        raise fail(str(problem)) from problem

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hef_lsp.commands.console import err, fail, named_errors, say_fetching, shard_of
 from hef_lsp.settings import ModelSettings
+from model.offline import refuse_offline
 
 if TYPE_CHECKING:
     from model.training.records import Repository
@@ -96,11 +97,24 @@ def _names(path: Path) -> list[str]:
 
 def _fetch(names: list[str], folder: Path) -> None:
     """Wheels or sdists of packages that the folder lacks; one that fails is said and left out."""
+    folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     present = {file.name.lower().replace("_", "-") for file in folder.iterdir()}
     for name in names:
         if any(file.startswith(f"{name.lower()}-") for file in present):
             continue
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
-        if subprocess.run([*command, name], check=False, capture_output=True).returncode:
+        refuse_offline(name)
+        # -P and the folder: a `pip.py` where the command was given must never be run.
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--dest",
+            str(folder),
+        ]
+        if subprocess.run([*command, name], cwd=folder, check=False, capture_output=True).returncode:
             _say(f"{name}: could not be fetched, left out")

@@ -52,6 +52,7 @@ def _inline(session: Session, request: CompletionRequest) -> Coroutine[Any, Any,
 
     async def answer() -> lsp.InlineCompletionList:
         found = await session.answering.answer(request, key, token)
+        session.offered(request.document.uri, [suggestion.text for suggestion in found.suggestions])
         return convert.inline_list(found.document, found.suggestions, session.client.encoding)
 
     return answer()
@@ -62,6 +63,7 @@ def _list(session: Session, request: CompletionRequest) -> Coroutine[Any, Any, l
 
     async def answer() -> lsp.CompletionList:
         found = await session.answering.answer(request, key, token)
+        session.offered(request.document.uri, [suggestion.text for suggestion in found.suggestions])
         client = session.client
         return convert.completion_list(
             found.document, found.suggestions, found.offset, client.encoding, client.items

@@ -24,6 +24,7 @@ def did_change(session: Session, params: lsp.DidChangeTextDocumentParams) -> Non
     changes = [_text_change(change) for change in params.content_changes]
     document = session.documents.change(identifier.uri, identifier.version, changes, session.client.encoding)
     session.edits.changed(identifier.uri, changes)
+    session.accepted(identifier.uri, changes)
     session.overlay(identifier.uri, document.text)
 
 
@@ -37,6 +38,7 @@ def did_save(session: Session, params: lsp.DidSaveTextDocumentParams) -> None:
 def did_close(session: Session, params: lsp.DidCloseTextDocumentParams) -> None:
     uri = params.text_document.uri
     session.answering.cancel(uri)
+    session.acceptance.closed(uri)
     session.documents.close(uri)
     session.edits.closed(uri)
     if session.engine is not None:

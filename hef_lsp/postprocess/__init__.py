@@ -2,7 +2,8 @@
 
 The order matters. Marks of the model go first, since nothing after them means anything; then what the
 document has already (below, above), for the later filters judge what is really new; brackets before
-indentation and scope, because a closer that the suffix provides must not end the block; white space
+indentation and scope, because a closer that the suffix provides must not end the block; secrets when
+nothing but white space can change any more; white space
 and the question whether anything is left come last.
 """
 
@@ -17,6 +18,7 @@ from hef_lsp.postprocess.indentation import fit_indentation
 from hef_lsp.postprocess.repeated_lines import stop_repetition
 from hef_lsp.postprocess.repeated_suffix import trim_repeated_suffix
 from hef_lsp.postprocess.scope import cut_at_scope
+from hef_lsp.postprocess.secrets import drop_secrets
 from hef_lsp.postprocess.special_tokens import cut_special_tokens
 from hef_lsp.postprocess.trailing_space import trim_trailing_space
 from hef_lsp.text_lines import unix_lines
@@ -30,6 +32,7 @@ FILTERS: tuple[tuple[str, Filter], ...] = (
     ("brackets", balance_brackets),
     ("indentation", fit_indentation),
     ("scope", cut_at_scope),
+    ("secrets", drop_secrets),
     ("trailing_space", trim_trailing_space),
     ("blank", drop_blank),
 )

@@ -17,7 +17,7 @@ from indexer.languages import line_comment
 class Draft:
     r"""`text` would be inserted between `prefix` and `suffix`; all lines end in ``\n``.
 
-    `language` is None where it is unknown.
+    `language` is None where it is unknown. `secrets` are those met in open documents.
     """
 
     text: str
@@ -25,6 +25,7 @@ class Draft:
     suffix: str
     multiline: bool
     language: str | None = None
+    secrets: frozenset[str] = frozenset()
 
     @property
     def line_prefix(self) -> str:

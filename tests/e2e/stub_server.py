@@ -16,11 +16,13 @@ from pathlib import Path
 from types import ModuleType
 
 FAKES = Path(__file__).resolve().parents[1] / "fakes.py"
+ROOT = FAKES.parents[1]
 
 
 def main() -> int:
     arguments = _arguments()
     logging.basicConfig(level=getattr(logging, arguments.log_level.upper()))
+    sys.path.insert(0, str(ROOT))  # this working tree, also where another one is installed
     from hef_lsp.server import create_server, run_server
     from model.errors import ModelError
 
@@ -45,7 +47,7 @@ def main() -> int:
 
     server = create_server(load, arguments.cache_dir)  # type: ignore[arg-type]
     server.command("stub.tokens")(lambda arguments: tokens(arguments))
-    return run_server(server, tcp_port=arguments.tcp)
+    return run_server(server, tcp_port=arguments.tcp, token="stub-token-stub-token")
 
 
 def _fakes() -> ModuleType:

@@ -295,3 +295,17 @@ def test_words_are_found_after_a_branch_switch(rig: Rig) -> None:
     rig.settle()
     found = rig.index.view().search_terms(["rare_word"], 5)
     assert len(found) == 5
+
+
+def test_a_file_that_is_ignored_from_now_on_leaves_no_text_behind(rig: Rig) -> None:
+    line = "customer_list = fetch('ours', 4711)"
+    rig.write("private.py", f"def fetch_customers():\n    {line}\n    return customer_list\n")
+    rig.write("public.py", "def area(width, height):\n    return width * height\n")
+    rig.settle()
+    rig.write(".hefignore", "private.py\n")
+    rig.index.updater._tree.ignore.reload()
+    rig.settle()
+    assert "private.py" not in rig.index.view().files
+    rig.index.close()
+    kept = b"".join(path.read_bytes() for path in rig.cache.rglob("*") if path.is_file())
+    assert b"return width" in kept and line.encode() not in kept

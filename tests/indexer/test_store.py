@@ -14,7 +14,8 @@ from index_rig import Rig, functions, picture
 from indexer.collecting import collect
 from indexer.errors import IndexReadOnly, IndexUnwritable
 from indexer.source_files import FileChange
-from indexer.store import DATABASE, IndexStore, StoreIdentity
+from indexer.store import DATABASE, IndexStore
+from indexer.store_identity import StoreIdentity
 
 IDENTITY = StoreIdentity(1, "words")
 
@@ -110,7 +111,7 @@ def test_a_kill_before_commit_loses_only_that_update(tmp_path: Path) -> None:
     script = (
         "import os, sys, sqlite3\n"
         "from pathlib import Path\n"
-        "from indexer.store import IndexStore, StoreIdentity\n"
+        "from indexer.store import IndexStore\nfrom indexer.store_identity import StoreIdentity\n"
         "store = IndexStore.open(Path(sys.argv[1]), StoreIdentity(1, 'words'))\n"
         "with store.writing(): store.set_meta('first', 'kept')\n"
         "with store.writing():\n"
