@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,13 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from editor_paths import program, stub_command
+from editor_paths import SHORT, WANTED, program, stub_command
 from neovim import Neovim, write_init
 
 StartNeovim = Callable[..., Neovim]
 SCRIPT = "urn left + right"
 """What the fake model says wherever it is asked; the tests type `ret` before it."""
 SOURCE = "def add(left, right):\n    total = 0\n"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the short form only what is marked `editors_short` is run."""
+    if os.environ.get(WANTED) != SHORT:
+        return
+    for item in items:
+        if item.path.parent == Path(__file__).parent and not item.get_closest_marker("editors_short"):
+            item.add_marker(pytest.mark.skip("the long form: make test-editors"))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where the editors that the tests drive are, and the reason for skipping where one is missing."""
+"""Where the editors that the tests drive are, whether they are driven, and what a missing one means."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -13,18 +14,30 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".editors"
 STUB = ROOT / "tests/e2e/stub_server.py"
 WANTED = "HEF_TEST_EDITORS"
+"""Unset: none is driven. `short`: what CI runs. Anything else: all that can be had here."""
+SHORT = "short"
+
+
+def wanted() -> None:
+    """Skips the test where nobody asked for real editors."""
+    if not os.environ.get(WANTED):
+        pytest.skip("tests that drive editors run with `make test-editors`")
+
+
+def missing(what: str) -> NoReturn:
+    """Whoever asked for real editors gets a failure where one is not there, and not a silent gap."""
+    pytest.fail(f"{what} (its download may have failed: see what was printed then)", pytrace=False)
 
 
 def program(editor: str, name: str) -> str:
     """The path of `name`: of the installed `editor`, else the one on PATH where any version will do."""
-    if not os.environ.get(WANTED):
-        pytest.skip("tests that drive editors run with `make test-editors`")
+    wanted()
     installed = HOME / editor / "bin" / name
-    if installed.exists():
+    if (HOME / editor / ".complete").exists() and installed.exists():
         return str(installed)
     found = None if editor.startswith("neovim") else shutil.which(name)
     if found is None:
-        pytest.skip(f"no {editor}: python tests/editors/install.py {editor}")
+        missing(f"no {editor}: python tests/editors/install.py {editor}")
     return found
 
 

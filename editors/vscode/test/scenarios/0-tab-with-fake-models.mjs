@@ -1,0 +1,33 @@
+// The shortest way through it all, for CI: typed, seen in grey, taken with Tab. The server is the real one; its models
+// are fakes that say HEF_TEST_SCRIPT wherever they are asked, so what must stand in the file is known.
+
+import assert from "node:assert/strict";
+
+const FILE = "shop/till.py";
+
+export const host = () =>
+  process.env.HEF_TEST_STUB
+    ? {
+        machine: { "hef.server.path": process.env.HEF_TEST_STUB },
+        settings: { "hef.completion.deadlineMs": 60_000, "editor.quickSuggestions": { other: "off" } },
+      }
+    : undefined;
+
+export default async function (editor, step) {
+  const script = process.env.HEF_TEST_SCRIPT;
+  await editor.waitForStatus(/hef: ready/);
+  step("the status says ready");
+  await editor.openFile("till.py");
+  await editor.press("Control+End");
+  await editor.type("    ret");
+  await editor.until(async () => (await editor.ghost()).includes(script), `ghost text ${script}`, 90);
+  step(`ghost text: ${JSON.stringify(await editor.ghost())}`);
+  await editor.picture("fake-ghost-text");
+  const before = await editor.saved(FILE);
+  assert(before.endsWith("    ret"), `what is only grey must not be in the file: ${before.slice(-40)}`);
+
+  await editor.until(async () => (await editor.ghost()).includes(script), "ghost text after saving", 90);
+  await editor.press("Tab");
+  await editor.until(async () => (await editor.saved(FILE)).endsWith(`    ret${script}`), "the text in the file", 30);
+  step("Tab took it");
+}
