@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -24,7 +25,7 @@ from indexer.secret_formats import (
     HEADER,
     KNOWN,
     NAME_AFTER,
-    NAME_BEFORE,
+    NAME_BACKWARDS,
     NAME_WORDS,
     PART,
     PASSWORD_NAME,
@@ -45,6 +46,11 @@ MASKING_VERSION = 1
 COVER = "*"
 Span = tuple[int, int]
 
+_LONGEST_NAME = 60
+_LONGEST_PEM_LINE = 200
+_REACH = 1_200
+"""No pattern looks further than this: a file made to be slow costs a search so long at each of its places."""
+_REST = re.compile(r"[\w.+/=-]*")
 _LONGEST_BARE = 1_000
 """Characters of a line that may be an assignment without quotes."""
 
@@ -80,10 +86,10 @@ def secret_spans(text: str) -> list[Span]:
         for place in _places(lowered, word):
             found.extend(_named(text, place))
     for place in _places(lowered, "://"):
-        found.extend(_judged(URL_PASSWORD.match(text, place), _is_password))
+        found.extend(_judged(URL_PASSWORD.match(text, place, place + _REACH), _is_password))
     for word in ("bearer", "basic"):
         for place in _places(lowered, word):
-            found.extend(_judged(HEADER.match(text, place), _is_token))
+            found.extend(_judged(HEADER.match(text, place, place + _REACH), _is_token))
     return _merged(found)
 
 
@@ -117,10 +123,13 @@ def _judged(match: re.Match[str] | None, judge: Callable[[str], bool]) -> Iterat
 
 def _of_known_format(text: str) -> Iterator[Span]:
     for letters, pattern in KNOWN.items():
+        done = 0
         for place in _places(text, letters):
-            match = pattern.match(text, place)
+            match = pattern.match(text, place, place + _REACH) if place >= done else None
             if match is not None and not STAND_IN.search(match.group()):
-                yield match.span()
+                rest = _REST.match(text, match.end()) if match.end() == place + _REACH else None
+                done = rest.end() if rest else match.end()
+                yield place, done
     if ":AA" in text:
         yield from (match.span() for match in TELEGRAM.finditer(text))
 
@@ -135,15 +144,19 @@ def _random_strings(text: str) -> Iterator[Span]:
 
 def _named(text: str, place: int) -> Iterator[Span]:
     """The value given to the name that has a telling word at `place`."""
-    before = NAME_BEFORE.search(text, max(0, place - 60), place)
+    before = NAME_BACKWARDS.match(text[max(0, place - _LONGEST_NAME) : place][::-1])
+    start = place - (before.end() if before else 0)
     after = NAME_AFTER.match(text, place)
-    name = (before.group() if before else "") + (after.group() if after else "")
+    name = text[start : after.end() if after else place]
     if ABOUT.search(name):
         return
     judge = _is_password if PASSWORD_NAME.search(name) else _is_token
-    yield from _judged(ASSIGNED.match(text, place), judge)
-    yield from _judged(PART.match(text, place - len(before.group() if before else "")), judge)
-    start, end = text.rfind("\n", 0, place) + 1, text.find("\n", place)
+    yield from _judged(ASSIGNED.match(text, place, place + _REACH), judge)
+    yield from _judged(PART.match(text, start, place + _REACH), judge)
+    start, end = (
+        text.rfind("\n", max(0, place - _LONGEST_BARE), place) + 1,
+        text.find("\n", place, place + _LONGEST_BARE),
+    )
     end = len(text) if end < 0 else end
     if end - start < _LONGEST_BARE:
         bare = BARE.fullmatch(text, start, end)
@@ -223,17 +236,22 @@ def _private_keys(text: str) -> Iterator[Span]:
     """Bodies of private keys, also of those whose other end is not there (yet, or in this window)."""
     if "PRIVATE KEY" not in text:
         return
-    done = 0
+    done, ends = 0, [end.start() for end in PEM_END.finditer(text)]
     for begin in PEM_BEGIN.finditer(text):
         if begin.start() < done:
             continue
-        end = PEM_END.search(text, begin.end(), begin.end() + PEM_MOST_CHARS)
-        done = end.start() if end else _body_end(text, begin.end())
+        number = bisect_left(ends, begin.end())
+        is_whole = number < len(ends) and ends[number] - begin.end() <= PEM_MOST_CHARS
+        done = ends[number] if is_whole else _body_end(text, begin.end())
         yield begin.end(), done
-    for end in PEM_END.finditer(text):
-        start = _body_start(text, end.start())
-        if start < end.start():
-            yield start, end.start()
+    for end in ends:
+        start = _body_start(text, end)
+        if start < end:
+            yield start, end
+
+
+def _is_of_key(text: str, start: int, end: int) -> bool:
+    return end - start <= _LONGEST_PEM_LINE and PEM_LINE.fullmatch(text, start, end) is not None
 
 
 def _body_end(text: str, place: int) -> int:
@@ -244,7 +262,7 @@ def _body_end(text: str, place: int) -> int:
     while place < len(text):
         line_end = text.find("\n", place + 1)
         line_end = len(text) if line_end < 0 else line_end
-        if not PEM_LINE.fullmatch(text, place + 1, line_end):
+        if not _is_of_key(text, place + 1, line_end):
             break
         place = line_end
     return place
@@ -253,11 +271,11 @@ def _body_end(text: str, place: int) -> int:
 def _body_start(text: str, place: int) -> int:
     """The beginning of the lines before `place` that can belong to a key."""
     start = text.rfind("\n", 0, place) + 1
-    if not PEM_LINE.fullmatch(text, start, place):
+    if not _is_of_key(text, start, place):
         return place
     while start > 0:
         above = text.rfind("\n", 0, start - 1) + 1
-        if not PEM_LINE.fullmatch(text, above, start - 1):
+        if not _is_of_key(text, above, start - 1):
             break
         start = above
     return start

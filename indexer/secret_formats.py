@@ -53,11 +53,11 @@ NAME_WORDS = (
 # From a name's telling word on: the rest of the name, perhaps a type, a sign of assignment, a quoted value
 # (the quote that ends it may still have to be typed).
 ASSIGNED = re.compile(
-    r"[\w.-]*(?:[\"'`][ \t]{0,8},"
+    r"[\w.-]{0,60}(?:[\"'`][ \t]{0,8},"
     r"|[\"'`]?\]?\)?[ \t]{0,8}(?::[ \t]*[\w.\[\]| ]{1,40}?[ \t]*)?(?:=>|:=|==|!=|=|:))[ \t]{0,8}"
     r"[bBrRuUfF@$]{0,2}(?P<quote>[\"'`])(?P<value>(?:\\.|(?!(?P=quote))[^\\\r\n]){6,512})(?:(?P=quote)|(?=[\r\n]|\Z))"
 )
-NAME_BEFORE = re.compile(r"[\w.-]{0,60}\Z")
+NAME_BACKWARDS = re.compile(r"[\w.-]*")
 NAME_AFTER = re.compile(r"[\w.-]{0,60}")
 # Of files without quotes: shell, YAML, properties. A whole line.
 BARE = re.compile(

@@ -26,6 +26,7 @@ def wanted() -> None:
 
 def missing(what: str) -> NoReturn:
     """Whoever asked for real editors gets a failure where one is not there, and not a silent gap."""
+    wanted()
     pytest.fail(f"{what} (its download may have failed: see what was printed then)", pytrace=False)
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import harmless, secrets
+from tally import FULL
 
 from indexer.masking import masked, secret_spans
 from indexer.never_source import is_secret_file
@@ -32,7 +37,8 @@ def test_a_cover_keeps_every_offset_and_line() -> None:
     assert len(hidden) == len(text)
     assert [i for i, c in enumerate(hidden) if c in "\r\n"] == [i for i, c in enumerate(text) if c in "\r\n"]
     outside = [i for i, (a, b) in enumerate(zip(text, hidden, strict=True)) if a != b]
-    assert all(any(start <= i < end for start, end in secret_spans(text)) for i in outside)
+    covered = {i for start, end in secret_spans(text) for i in range(start, end)}
+    assert covered.issuperset(outside)
 
 
 def test_what_is_covered_is_not_found_again() -> None:
@@ -83,3 +89,31 @@ def test_a_name_that_says_secret(path: str) -> None:
 )  # fmt: skip
 def test_source_that_speaks_of_secrets_is_source(path: str) -> None:
     assert not is_secret_file(path)
+
+
+SLOW = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from indexer.masking import secret_spans
+dashes = "-" * 5
+begin, end = f"{dashes}BEGIN PRIVATE KEY{dashes}", f"{dashes}END PRIVATE KEY{dashes}"
+n = int(sys.argv[2])
+words = ("token", "password=", "eyJ-", "sk-", "pypi-", "://a:", "bearer ", "'", "secret: ")
+for piece in (*words, begin, end, begin + "\\n"):
+    secret_spans(piece * (n // len(piece)))
+    secret_spans((begin + "\\n" + "+/n " * (n // 8) + "!\\n" + piece) * 2)
+print("done")
+"""
+
+
+def test_a_text_made_to_be_slow_is_done_all_the_same() -> None:
+    """Found by thought: unbounded patterns took minutes for a megabyte of one word."""
+    command = [sys.executable, "-I", "-c", SLOW, str(Path(__file__).resolve().parents[2])]
+    command.append("1000000" if FULL else "60000")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "done\n", done.stderr
+
+
+def test_a_long_token_is_covered_to_its_end() -> None:
+    token = next(item.core for item in secrets(1) if item.kind == "jwt") + "Ab9-" * 900
+    assert token[-40:] not in masked(f'send("{token}")')
