@@ -109,7 +109,7 @@ export class Service implements vscode.Disposable {
   private async hasModel(launcher: Launcher, askAgain: boolean): Promise<boolean> {
     const settings = vscode.workspace.getConfiguration("hef.model");
     const model = missing(await listModels(launcher), settings.get("name", "auto"));
-    if (!model || settings.get("offline", false) || this.consent.hasAgreed(model)) {
+    if (!model || settings.get<boolean>("offline", false) || this.consent.hasAgreed(model)) {
       return true; // offline the server fetches nothing, and says what is missing
     }
     this.tell(report(NO_MODEL, `${model.name} (${model.download}) is not on disk`));

@@ -32,10 +32,11 @@ export class ExplanationPanel implements vscode.Disposable {
   }
 
   private async refresh(): Promise<void> {
-    if (this.panel?.visible) {
+    const panel = this.panel;
+    if (panel?.visible) {
       const explanation = await this.service.command<Explanation | null>("hef.explain");
-      if (this.panel) {
-        this.panel.webview.html = explanationPage(explanation, explanation ? rootOf(explanation.uri) : undefined);
+      if (this.panel === panel) { // it may have been closed meanwhile
+        panel.webview.html = explanationPage(explanation, explanation ? rootOf(explanation.uri) : undefined);
       }
     }
   }

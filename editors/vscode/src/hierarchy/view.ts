@@ -38,7 +38,7 @@ export class HierarchyView implements vscode.WebviewViewProvider, vscode.Disposa
 
   dispose(): void {
     clearTimeout(this.timer);
-    this.listening.forEach((listening) => listening.dispose());
+    this.listening.forEach((listening) => void listening.dispose());
   }
 
   private hear(message: FromPage): void {
