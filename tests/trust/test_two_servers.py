@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,16 @@ def eventually(condition: Callable[[], bool], folder: WorkspaceFolder) -> None:
     while not condition():
         assert time.monotonic() < deadline, folder.status()
         time.sleep(0.01)
+
+
+@contextmanager
+def two_servers(base: Path) -> Iterator[tuple[WorkspaceFolder, WorkspaceFolder]]:
+    """The first has its index before the second starts: else either may be the one that writes."""
+    with serving(base / "root", base / "cache") as first:
+        settled(first)
+        with serving(base / "root", base / "cache") as second:
+            settled(second)
+            yield first, second
 
 
 def generation_of(folder: WorkspaceFolder) -> int:
@@ -71,9 +82,7 @@ def test_the_second_takes_over_when_the_first_ends(base: Path) -> None:
 
 def test_the_first_making_its_index_anew_is_followed(base: Path) -> None:
     count(Row.FAULTS_INJECTED)
-    with serving(base / "root", base / "cache") as first, serving(base / "root", base / "cache") as second:
-        settled(first)
-        settled(second)
+    with two_servers(base) as (first, second):
         second.reindex()  # not its to drop
         settled(second)
         (base / "root" / "new.py").write_text(module("afresh"))
@@ -86,9 +95,7 @@ def test_the_first_making_its_index_anew_is_followed(base: Path) -> None:
 
 
 def test_an_older_view_of_the_second_stays_whole(base: Path) -> None:
-    with serving(base / "root", base / "cache") as first, serving(base / "root", base / "cache") as second:
-        settled(first)
-        settled(second)
+    with two_servers(base) as (first, second):
         held = second.view()
         assert held is not None
         before = picture(held)
