@@ -16,8 +16,8 @@ export class Editor {
     mkdirSync(PICTURES, { recursive: true });
   }
 
-  static async open(browser, host) {
-    const page = await browser.newPage({ viewport: { width: 1100, height: 680 } });
+  static async open(browser, host, viewport = { width: 1100, height: 680 }) {
+    const page = await browser.newPage({ viewport });
     await page.goto(host.url);
     await page.waitForSelector(".monaco-workbench .statusbar", { timeout: 60_000 });
     return new Editor(page, host);
