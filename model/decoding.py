@@ -34,8 +34,10 @@ Halt = Callable[[], StopReason | None]
 
 @dataclass(frozen=True)
 class Inputs:
-    """What goes into the model: pseudo-tokens ``[P, H]`` after `before` ids, then `ids`.
+    """What goes into the model: pseudo-tokens after `before` ids, then `ids`.
 
+    Pseudo-tokens are `rows` ``[P, H]`` of the input space or, with `are_slots`, keys and values
+    ``[P, read_width]`` of every layer (`model.slots.layout`), which are not read but taken over.
     `keys` names each position by its content: the id of a token, a negative hash of a
     pseudo-token's numbers. Two prompts share a cached position only if all keys up to it agree.
     """
@@ -43,11 +45,17 @@ class Inputs:
     before: tuple[int, ...]
     rows: FloatArray | None
     ids: tuple[int, ...]
+    are_slots: bool = False
     keys: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         rows = () if self.rows is None else tuple(_key_of_row(row) for row in self.rows)
         object.__setattr__(self, "keys", (*self.before, *rows, *self.ids))
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """Where pseudo-tokens begin and end among the positions."""
+        return len(self.before), len(self.keys) - len(self.ids)
 
 
 def _key_of_row(row: FloatArray) -> int:
