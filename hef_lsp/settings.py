@@ -64,7 +64,7 @@ class ContextSettings:
     mode: ContextMode = _doc(
         ContextMode.AUTO, "`auto`, `dense` (pseudo-tokens), `text` (snippets) or `none`."
     )
-    pseudo_tokens: int = _doc(48, "Most pseudo-tokens before the code in dense mode.", 0, 512)
+    pseudo_tokens: int = _doc(192, "Most pseudo-tokens before the code in dense mode.", 0, 512)
     text_tokens: int = _doc(512, "Most tokens of snippets before the code in text mode.", 0, 8192)
     prefix_tokens: int = _doc(384, "Most tokens of the file before the cursor.", 16, 8192)
     suffix_tokens: int = _doc(
@@ -111,6 +111,17 @@ class IndexSettings:
         300, "Quiet time after a change before the index follows it, in milliseconds.", 0, 60_000
     )
     fuse: bool = _doc(True, "Compress chunks into dense vectors in the background.")
+    max_fused_mib: int = _doc(
+        1024,
+        "Most disk for dense vectors, in MiB; code near open files first, the rest when it is asked for.",
+        1,
+        1_048_576,
+    )
+
+    @property
+    def fused_bytes(self) -> int:
+        """Disk for dense vectors; 0 where none are made."""
+        return self.max_fused_mib << 20 if self.fuse else 0
 
 
 @dataclass(frozen=True)

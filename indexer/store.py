@@ -300,6 +300,12 @@ class IndexStore:
         sql = "SELECT digest FROM vectors WHERE digest IN ({}) AND model_id = ?"
         return {row[0] for row in self._select(sql, digests, (model_id,))}
 
+    def count_vectors(self, model_id: str) -> int:
+        (n,) = self.connection.execute(
+            "SELECT count(*) FROM vectors WHERE model_id = ?", (model_id,)
+        ).fetchone()
+        return int(n)
+
     def put_vectors(self, model_id: str, digests: Sequence[str], vectors: FloatArray) -> None:
         """Within `writing`: row i of `vectors`, flattened, under ``(digests[i], model_id)``."""
         rows = [(digest, model_id, packed(vector)) for digest, vector in zip(digests, vectors, strict=True)]

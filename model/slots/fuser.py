@@ -21,7 +21,7 @@ from model.slots.reader import SlotReader
 
 VERSION = 1
 """Of what is done to a text; another number and every memory is made anew."""
-N_SLOTS = 16
+N_SLOTS = 32
 MAX_CHILDREN = 16
 MAX_TOKENS = 160
 EncodeBatch = Callable[[Sequence[str]], list[list[int]]]
