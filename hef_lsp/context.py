@@ -16,7 +16,6 @@ import numpy as np
 
 from hef_lsp.cache import ContextSources
 from hef_lsp.explanation import ExplainedHit, StageClock, explained
-from hef_lsp.fresh_memories import FreshMemories
 from hef_lsp.request import CompletionRequest, text_above
 from hef_lsp.settings import ContextMode, ContextSettings
 from hef_lsp.stage_guard import StageGuard
@@ -129,7 +128,6 @@ class ContextBuilder:
         self._guard = guard
         self._retrieved: OrderedDict[tuple[str, bool], tuple[_Place, list[Hit]]] = OrderedDict()
         self._projected: _Projected | None = None
-        self._fresh = None if models.fuser is None else FreshMemories(models.fuser)
 
     def build(
         self, request: CompletionRequest, view: IndexView | None, settings: ContextSettings, clock: StageClock
@@ -167,8 +165,7 @@ class ContextBuilder:
     def _dense(
         self, request: CompletionRequest, view: IndexView, settings: ContextSettings, clock: StageClock
     ) -> Context:
-        fresh = self._fresh
-        if fresh is None or self._models.projector is None:
+        if self._models.fuser is None or self._models.projector is None:
             return NO_CONTEXT.with_note("text instead of dense: these models have no fuser or projector")
         hits = self._retrieve(request, view, settings, clock, ancestors=True)
         if hits is None:
@@ -176,10 +173,6 @@ class ContextBuilder:
         digests = [hit.node.digest for hit in hits]
         with clock.stage("project"):
             memories = self._guard.attempt("memories", lambda: view.memories(digests)) or {}
-            waiting = {
-                hit.node.digest: hit.text for hit in hits if hit.text and hit.node.digest not in memories
-            }
-            memories |= self._guard.attempt("fuser", lambda: fresh.of(waiting)) or {}
             ready = [hit for hit in hits if hit.node.digest in memories]
             budget = min(settings.pseudo_tokens, self._models.generator.context_window // LARGEST_CONTEXT)
             rows = self._project(self._models.projector, ready, memories, budget)

@@ -49,7 +49,7 @@ class ModelSettings:
     memories: Memories = _doc(
         Memories.AUTO,
         "What dense mode keeps of code: `slots` (the generator's own keys and values), `vectors` (of the "
-        "checkpoint's fuser and projector), or `auto`: slots where the generator can take them.",
+        "checkpoint's fuser and projector), or `auto`: vectors.",
     )
     idle_minutes: int = _doc(
         60, "Put the model away after so long without a request; the next one loads it. 0: never.", 0, 10_000
@@ -64,7 +64,7 @@ class ContextSettings:
     mode: ContextMode = _doc(
         ContextMode.AUTO, "`auto`, `dense` (pseudo-tokens), `text` (snippets) or `none`."
     )
-    pseudo_tokens: int = _doc(192, "Most pseudo-tokens before the code in dense mode.", 0, 512)
+    pseudo_tokens: int = _doc(48, "Most pseudo-tokens before the code in dense mode.", 0, 512)
     text_tokens: int = _doc(512, "Most tokens of snippets before the code in text mode.", 0, 8192)
     prefix_tokens: int = _doc(384, "Most tokens of the file before the cursor.", 16, 8192)
     suffix_tokens: int = _doc(
@@ -113,7 +113,7 @@ class IndexSettings:
     fuse: bool = _doc(True, "Compress chunks into dense vectors in the background.")
     max_fused_mib: int = _doc(
         1024,
-        "Most disk for dense vectors, in MiB; code near open files first, the rest when it is asked for.",
+        "Most disk for dense vectors, in MiB; code near open files first.",
         1,
         1_048_576,
     )

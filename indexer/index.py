@@ -241,8 +241,8 @@ class Index:
         if backlog is None or not (backlog.is_full and backlog.n_waiting):
             return []
         return [
-            f"dense vectors take the disk they may: {backlog.n_waiting} nodes have none, and those of chunks "
-            "are made when they are asked for; raise index.maxFusedMib for more"
+            f"dense vectors take the disk they may: {backlog.n_waiting} nodes have none; "
+            "raise index.maxFusedMib for more"
         ]
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ from model.tokenization import HfTokenizer
 log = logging.getLogger(__name__)
 
 AUTO, NO_CHECKPOINT = "auto", "none"
-SLOTS, VECTORS = "slots", "vectors"
+SLOTS = "slots"
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 """Trained checkpoints that travel with the package, one folder for each generator's name."""
 _PROBE = "def total(items):\n    return sum(x.value for x in items)  # ½ é 漢 🎉\n\t" + "".join(
@@ -73,8 +73,8 @@ def load_bundle(
 ) -> ModelBundle:
     """Resolves, fetches if small and allowed by `hub`, and loads everything.
 
-    `memories`: ``slots``, ``vectors`` (the checkpoint's trained ones), or ``auto``, slots where the
-    generator can take them.
+    `memories`: ``slots`` where our runtime runs the generator, or ``vectors``, the checkpoint's, which is
+    what ``auto`` means until slots are measured to win.
 
     Raises ModelError where the generator cannot be had; see `ModelBundle.notes` for the rest.
     """
@@ -87,9 +87,8 @@ def load_bundle(
     for note in notes:
         log.warning("%s", note)
     session = _fast_session(loaded)
-    if memories != VECTORS and isinstance(session, FastRuntime):
+    if memories == SLOTS and isinstance(session, FastRuntime):
         fuser, projector = slot_side(session, loaded)
-        context = "dense"
     generator = HfGenerator(replace(loaded, changes={}), gate_for(short_name), session)
     _warm_up(generator)
     return ModelBundle(

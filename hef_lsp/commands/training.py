@@ -14,7 +14,6 @@ import typer
 
 from hef_lsp.commands.console import out
 from hef_lsp.commands.training_gate import gate
-from hef_lsp.commands.training_likelihood import likelihood
 from hef_lsp.commands.training_pack import pack, rows, unpack_results
 from hef_lsp.commands.training_records import make_records
 from hef_lsp.commands.training_run import ablate, run, utility
@@ -23,7 +22,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Make training data, pack it for another machine, bring weights home."
 )
 
-for command in (utility, rows, run, ablate, gate, likelihood, pack, unpack_results):
+for command in (utility, rows, run, ablate, gate, pack, unpack_results):
     app.command()(command)
 
 Folder = Annotated[

@@ -21,7 +21,7 @@ def test_no_more_is_fused_than_there_is_room_for(tmp_path: Path) -> None:
     rig = rig_with_room(tmp_path, 4)
     status = rig.index.status()
     # A batch that began with room left is finished.
-    assert 4 <= status.encoded + status.fused <= 5
+    assert 4 <= status.encoded + status.fused < 4 + 16
     assert status.pending == 0
     assert any("raise index.maxFusedMib" in note for note in status.index_notes)
 
@@ -44,7 +44,7 @@ def test_more_room_is_used_at_the_next_start(tmp_path: Path) -> None:
     assert status.pending == 0
     assert not any("maxFusedMib" in note for note in status.index_notes)
     view = rig.index.view()
-    digests = [node.digest for node in view.hierarchy.nodes if node.n_chunks]
+    digests = [node.digest for node in view.hierarchy.nodes() if node.n_chunks]
     assert view.fused(digests) == set(digests)
 
 
