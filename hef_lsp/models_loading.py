@@ -25,7 +25,13 @@ def load_models(settings: ModelSettings, on_progress: Progress | None = None) ->
 
     hub = ModelHub(default_cache_dir(), offline=settings.offline, on_progress=on_progress)
     return load_bundle(
-        settings.name, settings.device, settings.threads, settings.embedder, settings.checkpoint, hub
+        settings.name,
+        settings.device,
+        settings.threads,
+        settings.embedder,
+        settings.checkpoint,
+        hub,
+        settings.memories,
     )
 
 

@@ -21,6 +21,7 @@ T = TypeVar("T")
 MOST_FILES = 100_000
 LARGEST_FILE_BYTES = 1 << 20
 MEMORY_BYTES = 1 << 30
+FUSED_BYTES = 1 << 40
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def scratch_index(
         None if search_only else models.encode,
     )
     with tempfile.TemporaryDirectory(prefix="hef-lsp-index-") as folder:
-        index = Index.open(Path(folder), tree, parts, _here, fuses, MEMORY_BYTES)
+        index = Index.open(Path(folder), tree, parts, _here, FUSED_BYTES if fuses else 0, MEMORY_BYTES)
         try:
             index.updater.scan()
             yield index

@@ -21,6 +21,14 @@ class ContextMode(StrEnum):
     NONE = "none"
 
 
+class Memories(StrEnum):
+    """What the index keeps of a chunk for dense mode."""
+
+    AUTO = "auto"
+    SLOTS = "slots"
+    VECTORS = "vectors"
+
+
 def _doc(default: Any, help_text: str, low: float | None = None, high: float | None = None) -> Any:
     return field(default=default, metadata={"help": help_text, "low": low, "high": high})
 
@@ -37,6 +45,11 @@ class ModelSettings:
     embedder: str = _doc("static", "Retrieval keys: `static`, `minilm` or a sentence-transformers id.")
     checkpoint: str = _doc(
         "auto", "Trained weights: a checkpoint folder, `auto`, or `none` for the plain generator."
+    )
+    memories: Memories = _doc(
+        Memories.AUTO,
+        "What dense mode keeps of code: `slots` (the generator's own keys and values), `vectors` (of the "
+        "checkpoint's fuser and projector), or `auto`: vectors.",
     )
     idle_minutes: int = _doc(
         60, "Put the model away after so long without a request; the next one loads it. 0: never.", 0, 10_000
@@ -98,6 +111,17 @@ class IndexSettings:
         300, "Quiet time after a change before the index follows it, in milliseconds.", 0, 60_000
     )
     fuse: bool = _doc(True, "Compress chunks into dense vectors in the background.")
+    max_fused_mib: int = _doc(
+        1024,
+        "Most disk for dense vectors, in MiB; code near open files first.",
+        1,
+        1_048_576,
+    )
+
+    @property
+    def fused_bytes(self) -> int:
+        """Disk for dense vectors; 0 where none are made."""
+        return self.max_fused_mib << 20 if self.fuse else 0
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class OpensIndex(Protocol):
         tree: SourceTree,
         models: IndexParts,
         compute: Compute,
-        fuse: bool,
+        fused_bytes: int,
         max_memory_bytes: int,
         read_only: bool = False,
     ) -> Index: ...
@@ -189,7 +189,9 @@ class WorkspaceFolder:
             return self._follow(place, parts, memory)
         if wipe or not settings.enabled:  # what was open in an earlier session is not open now
             place.wipe()
-        index = self._open_with(place.index, self._tree(), parts, self._in_the_lane, settings.fuse, memory)
+        index = self._open_with(
+            place.index, self._tree(), parts, self._in_the_lane, settings.fused_bytes, memory
+        )
         self._writer.enqueue([FileChange(path) for path in self._first()])
         return index
 
@@ -197,7 +199,7 @@ class WorkspaceFolder:
         """Another server's index; one of our own where that is of other models or another version."""
         from indexer.errors import IndexForeign, IndexNotReady
 
-        parts = (self._tree(), models, self._in_the_lane, self._settings.fuse, memory)
+        parts = (self._tree(), models, self._in_the_lane, self._settings.fused_bytes, memory)
         self._following.start()
         end_s = time.monotonic() + READY_WITHIN_S
         try:
@@ -316,7 +318,7 @@ def _open_index(
     tree: SourceTree,
     models: IndexParts,
     compute: Compute,
-    fuse: bool,
+    fused_bytes: int,
     max_memory_bytes: int,
     read_only: bool = False,
 ) -> Index:
@@ -325,4 +327,4 @@ def _open_index(
     needed = IndexModels(
         models.embedder, models.fuser, models.count_tokens, models.tokenizer_id, models.encode
     )
-    return Index.open(directory, tree, needed, compute, fuse, max_memory_bytes, read_only)
+    return Index.open(directory, tree, needed, compute, fused_bytes, max_memory_bytes, read_only)

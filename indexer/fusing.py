@@ -3,7 +3,7 @@
 Owns which digests wait. Nothing is marked dirty in the store: what waits is what has no vector under
 ``(digest, fuser id)``, so a crash, an undo or a branch switch needs no repair. Called by the index
 writer only; every model call goes through `compute`, a small batch at a time, since a keystroke
-waits for at most one.
+waits for at most one. Memories have a limit on disk; those that do not fit wait, and cost nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from indexer.hierarchy import Node, NodeKind
+from indexer.packed import packed_size
 from indexer.store import IndexStore
 from model.protocols import BoolArray, CancelSignal, FloatArray, Fuser
 
@@ -50,19 +51,36 @@ class Place(Protocol):
 class FusingBacklog:
     """Invariant: chunks and parents together hold exactly the digests of present nodes without a memory."""
 
-    def __init__(self, store: IndexStore, fuser: Fuser, compute: Compute, place: Place) -> None:
+    def __init__(
+        self, store: IndexStore, fuser: Fuser, compute: Compute, place: Place, most_bytes: int
+    ) -> None:
         self._store, self._fuser, self._compute, self._place = store, fuser, compute, place
+        self._most = most_bytes // packed_size(fuser.n_vectors * fuser.dimension)
+        self._n_stored = store.count_vectors(fuser.model_id)
         self._chunks: dict[str, None] = {}
         self._parents: dict[str, None] = {}
         self._batch_size = FIRST_BATCH
 
     def __len__(self) -> int:
+        """How many can be worked on now."""
+        return 0 if self.is_full else self.n_waiting
+
+    @property
+    def n_waiting(self) -> int:
+        """All without a memory, those that do not fit among them."""
         return len(self._chunks) + len(self._parents)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether memories take all the room they may."""
+        return self._n_stored >= self._most
 
     def follow(self, came: Sequence[Node]) -> None:
         """Takes up the nodes that came, and forgets the digests that are nowhere any more."""
         kinds = {node.digest: node.kind for node in came if node.n_chunks}
         known = self._store.with_vectors(list(kinds), self._fuser.model_id)
+        if self.is_full:  # something may have been collected since
+            self._n_stored = self._store.count_vectors(self._fuser.model_id)
         self._chunks = {digest: None for digest in self._chunks if self._place.is_present(digest)}
         self._parents = {digest: None for digest in self._parents if self._place.is_present(digest)}
         for digest in (digest for digest in kinds if digest not in known):
@@ -72,7 +90,7 @@ class FusingBacklog:
         """Encodes and fuses up to `max_batches` batches; returns how many chunks and how many parents."""
         n_encoded = n_fused = 0
         for batch in islice(self._batches(first), max_batches):
-            if cancel.cancelled:
+            if cancel.cancelled or self.is_full:
                 break
             if batch[0].kind is NodeKind.CHUNK:
                 n_encoded += self._encode(batch)
@@ -139,6 +157,7 @@ class FusingBacklog:
         with self._store.writing():
             self._store.put_vectors(self._fuser.model_id, digests, memories)
             self._store.count(counter, len(digests))
+        self._n_stored += len(digests)
         for digest in digests:
             self._chunks.pop(digest, None)
             self._parents.pop(digest, None)

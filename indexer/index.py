@@ -83,14 +83,16 @@ class Index:
 
     def __init__(
         self, directory: Path, store: IndexStore, lock: FileLock | None, tree: SourceTree,
-        models: IndexModels, compute: Compute, fuse: bool, max_memory_bytes: int,
+        models: IndexModels, compute: Compute, fused_bytes: int, max_memory_bytes: int,
     ) -> None:  # fmt: skip
         """Use `open`."""
-        fuser = models.fuser if fuse else None
+        fuser = models.fuser if fused_bytes else None
         self._store, self._lock, self._fuser = store, lock, fuser
         self._state = IndexState(store, models.embedder.model_id, models.embedder.dimension, max_memory_bytes)
         self._backlog = (
-            None if fuser is None or store.read_only else FusingBacklog(store, fuser, compute, self._state)
+            None
+            if fuser is None or store.read_only
+            else FusingBacklog(store, fuser, compute, self._state, fused_bytes)
         )
         self._memory = (
             TokenMemory(
@@ -125,7 +127,7 @@ class Index:
         tree: SourceTree,
         models: IndexModels,
         compute: Compute,
-        fuse: bool,
+        fused_bytes: int,
         max_memory_bytes: int,
         read_only: bool = False,
     ) -> Index:
@@ -136,7 +138,7 @@ class Index:
         """
         lock = None if read_only else _claim(directory)
         try:
-            return Index._opened(directory, lock, tree, models, compute, fuse, max_memory_bytes)
+            return Index._opened(directory, lock, tree, models, compute, fused_bytes, max_memory_bytes)
         except BaseException:
             if lock is not None:
                 lock.release()  # else this very process could only read it at the next try
@@ -145,7 +147,7 @@ class Index:
     @staticmethod
     def _opened(
         directory: Path, lock: FileLock | None, tree: SourceTree, models: IndexModels,
-        compute: Compute, fuse: bool, max_memory_bytes: int,
+        compute: Compute, fused_bytes: int, max_memory_bytes: int,
     ) -> Index:  # fmt: skip
         """The second try finds what the first one moved aside made anew."""
         identity = StoreIdentity(CHUNKER_VERSION, models.tokenizer_id)
@@ -154,7 +156,7 @@ class Index:
             store = IndexStore.open(directory, identity, read_only=lock is None)
             store.notes += notes
             try:
-                index = Index(directory, store, lock, tree, models, compute, fuse, max_memory_bytes)
+                index = Index(directory, store, lock, tree, models, compute, fused_bytes, max_memory_bytes)
                 index._load(models.embedder)
             except BaseException as error:
                 store.note(error)
@@ -230,9 +232,18 @@ class Index:
             store="hnsw" if isinstance(keys, HnswVectorStore) else "exact",
             read_only=store.read_only,
             rejected=self.updater.rejections(),
-            index_notes=(*store.notes, *self._state.notes),
+            index_notes=(*store.notes, *self._state.notes, *self._notes_on_room()),
             last=self.updater.last,
         )
+
+    def _notes_on_room(self) -> list[str]:
+        backlog = self._backlog
+        if backlog is None or not (backlog.is_full and backlog.n_waiting):
+            return []
+        return [
+            f"dense vectors take the disk they may: {backlog.n_waiting} nodes have none; "
+            "raise index.maxFusedMib for more"
+        ]
 
     def close(self) -> None:
         """Saves the exact memory, closes the database and lets another process write. Again is fine."""

@@ -16,12 +16,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from indexer.chunk import Chunk
 from indexer.database import Database
 from indexer.errors import IndexDamaged, IndexForeign, IndexNotReady, IndexUnwritable
 from indexer.migrations import migrate
+from indexer.packed import packed, unpacked
 from indexer.private_files import make_private_file, make_private_folder
 from indexer.recovery import is_damage, move_aside, scrub, unwritable
 from indexer.source_files import SourceFile
@@ -294,19 +293,22 @@ class IndexStore:
         """The flat vectors known of `digests`, float32."""
         sql = "SELECT digest, data FROM vectors WHERE digest IN ({}) AND model_id = ?"
         rows = self._select(sql, digests, (model_id,))
-        return {digest: np.frombuffer(data, dtype=np.float16).astype(np.float32) for digest, data in rows}
+        return {digest: unpacked(data) for digest, data in rows}
 
     def with_vectors(self, digests: Sequence[str], model_id: str) -> set[str]:
         """Those of `digests` that have a vector."""
         sql = "SELECT digest FROM vectors WHERE digest IN ({}) AND model_id = ?"
         return {row[0] for row in self._select(sql, digests, (model_id,))}
 
+    def count_vectors(self, model_id: str) -> int:
+        (n,) = self.connection.execute(
+            "SELECT count(*) FROM vectors WHERE model_id = ?", (model_id,)
+        ).fetchone()
+        return int(n)
+
     def put_vectors(self, model_id: str, digests: Sequence[str], vectors: FloatArray) -> None:
         """Within `writing`: row i of `vectors`, flattened, under ``(digests[i], model_id)``."""
-        rows = [
-            (digest, model_id, np.ascontiguousarray(vector, dtype=np.float16).tobytes())
-            for digest, vector in zip(digests, vectors, strict=True)
-        ]
+        rows = [(digest, model_id, packed(vector)) for digest, vector in zip(digests, vectors, strict=True)]
         self.connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
 
     # What nobody holds any more

@@ -27,11 +27,15 @@ from model.loading import LoadedModel, load_language_model
 from model.projector import ProjectorConfig
 from model.protocols import Embedder, Fuser, Generator, NeverCancelled, Projector, Prompt, StopRule
 from model.runtime.fast_runtime import FastRuntime
+from model.slots.fuser import SlotFuser
+from model.slots.projector import SlotProjector
+from model.slots.reader import AGAIN, INTRODUCTION, SlotReader
 from model.tokenization import HfTokenizer
 
 log = logging.getLogger(__name__)
 
 AUTO, NO_CHECKPOINT = "auto", "none"
+SLOTS = "slots"
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 """Trained checkpoints that travel with the package, one folder for each generator's name."""
 _PROBE = "def total(items):\n    return sum(x.value for x in items)  # ½ é 漢 🎉\n\t" + "".join(
@@ -59,9 +63,18 @@ class ModelBundle:
 
 
 def load_bundle(
-    name: str, device: str, threads: int, embedder: str, checkpoint: str, hub: ModelHub
+    name: str,
+    device: str,
+    threads: int,
+    embedder: str,
+    checkpoint: str,
+    hub: ModelHub,
+    memories: str = AUTO,
 ) -> ModelBundle:
     """Resolves, fetches if small and allowed by `hub`, and loads everything.
+
+    `memories`: ``slots`` where our runtime runs the generator, or ``vectors``, the checkpoint's, which is
+    what ``auto`` means until slots are measured to win.
 
     Raises ModelError where the generator cannot be had; see `ModelBundle.notes` for the rest.
     """
@@ -74,6 +87,8 @@ def load_bundle(
     for note in notes:
         log.warning("%s", note)
     session = _fast_session(loaded)
+    if memories == SLOTS and isinstance(session, FastRuntime):
+        fuser, projector = slot_side(session, loaded)
     generator = HfGenerator(replace(loaded, changes={}), gate_for(short_name), session)
     _warm_up(generator)
     return ModelBundle(
@@ -87,6 +102,14 @@ def load_bundle(
         preferred_context=context,
         notes=tuple(notes),
     )
+
+
+def slot_side(session: FastRuntime, loaded: LoadedModel) -> tuple[Fuser, Projector]:
+    """What makes memories of the generator's own keys and values, and chooses among them."""
+    tokenizer = loaded.tokenizer
+    introduction = (*tokenizer.prefix_ids, *tokenizer.encode(INTRODUCTION))
+    reader = SlotReader(session.stack, introduction, tokenizer.encode(AGAIN))
+    return SlotFuser(reader, tokenizer.encode_batch, loaded.model_id), SlotProjector(session.layout)
 
 
 def _warm_up(generator: HfGenerator) -> None:

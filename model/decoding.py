@@ -28,14 +28,19 @@ CPU_CHUNK = 128
 model on two cores."""
 GPU_CHUNK = 1024
 
+TELLING = 512
+"""Numbers of a slot that name it, a few of every head of every layer: all of them are 46 KB."""
+
 Halt = Callable[[], StopReason | None]
 """Why to leave off now, read before every chunk and every token; None to go on."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What goes into the model: pseudo-tokens ``[P, H]`` after `before` ids, then `ids`.
+    """What goes into the model: pseudo-tokens after `before` ids, then `ids`.
 
+    Pseudo-tokens are `rows` ``[P, H]`` of the input space or, with `are_slots`, keys and values
+    ``[P, read_width]`` of every layer (`model.slots.layout`), which are not read but taken over.
     `keys` names each position by its content: the id of a token, a negative hash of a
     pseudo-token's numbers. Two prompts share a cached position only if all keys up to it agree.
     """
@@ -43,11 +48,19 @@ class Inputs:
     before: tuple[int, ...]
     rows: FloatArray | None
     ids: tuple[int, ...]
+    are_slots: bool = False
     keys: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        rows = () if self.rows is None else tuple(_key_of_row(row) for row in self.rows)
+        given = np.zeros((0, 1), dtype=np.float32) if self.rows is None else self.rows
+        step = max(1, given.shape[1] // TELLING) if self.are_slots else 1
+        rows = tuple(_key_of_row(row[::step]) for row in given)
         object.__setattr__(self, "keys", (*self.before, *rows, *self.ids))
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """Where pseudo-tokens begin and end among the positions."""
+        return len(self.before), len(self.keys) - len(self.ids)
 
 
 def _key_of_row(row: FloatArray) -> int:

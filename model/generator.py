@@ -40,6 +40,7 @@ from model.protocols import (
     StopRule,
 )
 from model.runtime.fast_runtime import FastRuntime
+from model.slots.reader import INTRODUCTION
 from model.stopping import StopTracker
 from model.token_texts import TokenTexts
 from model.tokenization import HfTokenizer
@@ -71,6 +72,7 @@ class HfGenerator:
         self._loaded = loaded
         self._session = KvSession(loaded.model) if session is None else session
         self._vocabulary = Vocabulary(loaded.tokenizer)
+        self._introduction = tuple(loaded.tokenizer.encode(INTRODUCTION))
         self._texts = TokenTexts.of(loaded.tokenizer, loaded.vocabulary_size)
 
     @property
@@ -112,6 +114,12 @@ class HfGenerator:
     @property
     def fim(self) -> FimTemplate | None:
         return self._loaded.fim
+
+    @property
+    def slot_width(self) -> int | None:
+        """Numbers of a slot (`model.slots`); None where the session takes none."""
+        session = self._session
+        return session.layout.read_width if isinstance(session, FastRuntime) else None
 
     def forget(self) -> None:
         """Drops the KV cache."""
@@ -215,9 +223,11 @@ class HfGenerator:
 
     def _task(self, prompt: Prompt, rule: StopRule) -> _Task:
         """The prompt cut at its left to fit and at its right to be spelt again."""
-        rows = _rows(prompt.pseudo_tokens, self.hidden_size)
+        rows = self._rows(prompt)
+        are_slots = rows is not None and rows.shape[1] == self.slot_width
+        before = (*self.tokenizer.prefix_ids, *(self._introduction if are_slots else ()))
         n_rows = 0 if rows is None else len(rows)
-        room = self.context_window - n_rows
+        room = self._loaded.context_window - len(before) - n_rows
         if room < 2:
             raise ValueError(
                 f"{n_rows} pseudo-tokens leave no room in a context window of {self.context_window}; "
@@ -230,14 +240,28 @@ class HfGenerator:
             log.debug("prompt of %d tokens cut by %d to fit %d", len(ids), n_cut, self.context_window)
             ids = ids[n_cut:]
         n_taken, healed = self._vocabulary.tail(ids)
-        if n_taken < len(ids) + n_rows + len(self.tokenizer.prefix_ids):
+        n_before = 0 if are_slots else n_rows + len(before)
+        if n_taken < len(ids) + n_before:
             ids = ids[: len(ids) - n_taken]
         else:  # something must be read
             healed = ""
-        inputs = Inputs(self.tokenizer.prefix_ids, rows, ids)
+        inputs = Inputs(before, rows, ids, are_slots)
+        if are_slots and not ids:  # logits come of what is read, and slots are not
+            inputs = Inputs(self.tokenizer.prefix_ids, None, ())
         if not inputs.keys:
             inputs = Inputs((), None, (self._start_id(),))
         return _Task(inputs, healed, n_new, room - len(ids), prompt.memory, prompt.n_told)
+
+    def _rows(self, prompt: Prompt) -> FloatArray | None:
+        """None for no pseudo-tokens; raises ValueError unless they are ``[P, H]`` or slots."""
+        rows = prompt.pseudo_tokens
+        if rows is None or len(rows) == 0:
+            return None
+        widths = [width for width in (self.hidden_size, self.slot_width) if width is not None]
+        if rows.ndim != 2 or rows.shape[1] not in widths:
+            wanted = " or ".join(f"[P, {width}]" for width in widths)
+            raise ValueError(f"pseudo-tokens are {rows.shape}, expected {wanted}")
+        return rows
 
     def _start_id(self) -> int:
         """What an empty prompt is taken for, as a model must read something: an end of the text before."""
@@ -270,15 +294,6 @@ class _Task:
 
     def is_spent(self, decoded: Decoded) -> bool:
         return decoded.n_said >= self.n_new or len(decoded.token_ids) >= self.n_decoded
-
-
-def _rows(pseudo_tokens: FloatArray | None, hidden_size: int) -> FloatArray | None:
-    """None for no pseudo-tokens; raises ValueError unless they are ``[P, H]``."""
-    if pseudo_tokens is None or len(pseudo_tokens) == 0:
-        return None
-    if pseudo_tokens.ndim != 2 or pseudo_tokens.shape[1] != hidden_size:
-        raise ValueError(f"pseudo-tokens are {pseudo_tokens.shape}, expected [P, {hidden_size}]")
-    return pseudo_tokens
 
 
 def _halt(rule: StopRule, cancel: CancelSignal) -> Halt:

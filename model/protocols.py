@@ -127,8 +127,8 @@ class Prompt:
 
     `token_ids` is laid out so that what does not change while typing comes first; `n_told` of them are
     retrieved text.
-    `pseudo_tokens` is ``[P, H]`` or None. `memory` is asked at each step what followed such words in the
-    workspace.
+    `pseudo_tokens` is ``[P, H]``, or ``[P, W]`` with W numbers that the generator keeps of a position
+    (`model.slots`), or None. `memory` is asked at each step what followed such words in the workspace.
     """
 
     token_ids: tuple[int, ...]

@@ -22,6 +22,7 @@ from model.runtime.layers import Stack, logits_of, plain_stack, run_layers
 from model.runtime.plan import NO_CHANGES, Changes, plan_of, why_unsupported
 from model.runtime.recorded_layers import RecordedLayers
 from model.runtime.static_cache import FIRST_CAPACITY, StaticCache
+from model.slots.layout import SlotLayout, turned_keys
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class FastRuntime:
         self._few = decoding_stack(self._plan, self._weights)
         self._plan = self._plan.without_changes()
         self._many = plain_stack(self._plan)
+        self.layout = SlotLayout.of(self._plan)
         self.recorded = RecordedLayers(self._few) if self._few.rows_apart and not on_gpu else None
         """Passes of few rows that torch recorded; None where rows look at each other, and on a GPU."""
         self._cache = StaticCache(self._plan, first_capacity)
@@ -103,6 +105,11 @@ class FastRuntime:
         for n_rows in range(1, FEW_ROWS + 1):
             self.verify(range(n_rows))
         self.clear()
+
+    @property
+    def stack(self) -> Stack:
+        """The layers in the model's own numbers, for whoever reads texts beside the cache."""
+        return self._many
 
     @property
     def n_positions(self) -> int:
@@ -145,7 +152,11 @@ class FastRuntime:
             if reason is not None:
                 return reason
             begin = self.n_positions
-            end = min(begin + self._chunk, len(inputs.keys))
+            first_slot, end_of_slots = inputs.places if inputs.are_slots else (0, 0)
+            if first_slot <= begin < end_of_slots:
+                self._take(inputs, begin, end_of_slots)
+                continue
+            end = min(begin + self._chunk, first_slot if begin < first_slot else len(inputs.keys))
             with torch.inference_mode():
                 rows = self._rows(inputs, begin, end)
                 last = self._read(
@@ -185,10 +196,23 @@ class FastRuntime:
         self._keys.extend(keys)
         return rows
 
+    def _take(self, inputs: Inputs, begin: int, end: int) -> None:
+        """Keys and values of slots become those of positions ``[begin, end)``, without a pass."""
+        assert inputs.rows is not None
+        given = np.ascontiguousarray(inputs.rows[begin - end :], dtype=np.float32)
+        with torch.inference_mode():
+            taken = self.layout.keys_values(torch.from_numpy(given).to(self._plan.embedding.device))
+            self._cache.reserve(end, begin)
+            data, cos, sin = self._cache.whole
+            n_kv = self.layout.n_kv_heads
+            data[:, :n_kv, begin:end] = turned_keys(taken[:, :n_kv], cos[begin:end], sin[begin:end])
+            data[:, n_kv:, begin:end] = taken[:, n_kv:]
+        self._keys.extend(inputs.keys[begin:end])
+
     def _rows(self, inputs: Inputs, begin: int, end: int) -> torch.Tensor:
         """The inputs at positions ``[begin, end)`` as residual rows, a fresh float32 tensor."""
         n_before, n_rows = len(inputs.before), 0 if inputs.rows is None else len(inputs.rows)
-        if inputs.rows is None or begin >= n_before + n_rows or end <= n_before:
+        if inputs.rows is None or inputs.are_slots or begin >= n_before + n_rows or end <= n_before:
             return self._embedded(inputs.keys[begin:end])
         ids = [max(key, 0) for key in inputs.keys[begin:end]]
         rows = self._embedded(ids)

@@ -65,7 +65,7 @@ def plain_stack(plan: Plan) -> Stack:
 def run_layers(stack: Stack, rows: torch.Tensor, slots: Slots) -> torch.Tensor:
     """Reads the residual rows ``[R, H]``, float32, in place; writes their keys and values to `slots`."""
     plan, n_rows = stack.plan, rows.shape[0]
-    mask = None if stack.rows_apart or n_rows == 1 else _mask(plan, n_rows, slots)
+    mask = None if stack.rows_apart or n_rows == 1 else causal_mask(plan, n_rows, slots)
     for layer, new, keys, values in zip(stack.layers, slots.new, slots.keys, slots.values, strict=True):
         run_layer(plan, layer, n_rows, rows, slots.cos, slots.sin, new, keys, values, mask)
     return rows
@@ -85,7 +85,7 @@ def run_layer(
 ) -> torch.Tensor:
     """One layer of `run_layers`, in place; `n_rows` is R, which must be a number where this is recorded."""
     heads = layer.qkv(normed(rows, layer.gain_in, plan)).view(n_rows, -1, plan.head_size)
-    _turn(plan, heads, cos, sin)
+    turn(plan, heads, cos, sin)
     new.copy_(heads[:, plan.n_heads :].transpose(0, 1))
     rows.add_(layer.out(_attended(plan, heads, n_rows, keys, values, mask)))
     gate, up = layer.gate_up(normed(rows, layer.gain_mid, plan)).chunk(2, -1)
@@ -110,7 +110,7 @@ def normed(rows: torch.Tensor, gain: torch.Tensor | None, plan: Plan) -> torch.T
     return torch.mul(rows / lengths, gain, out=out)
 
 
-def _turn(plan: Plan, heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
+def turn(plan: Plan, heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
     """Gives the queries and keys among `heads` ``[R, heads, D]`` their positions, in place."""
     turned = heads[:, : plan.n_heads + plan.n_kv_heads]
     rolled = turned.roll(plan.head_size // 2, -1)
@@ -158,7 +158,7 @@ def _attended_apart(
     return torch.cat(seen).view(n_rows, -1)
 
 
-def _mask(plan: Plan, n_rows: int, slots: Slots) -> torch.Tensor:
+def causal_mask(plan: Plan, n_rows: int, slots: Slots) -> torch.Tensor:
     """What is added to the scores ``[group * R, end]`` so that no row sees those after it."""
     n_positions = slots.keys[0].shape[2]
     hidden = torch.full((n_rows, n_positions), -torch.inf, dtype=plan.dtype, device=plan.embedding.device)

@@ -153,10 +153,10 @@ class FakeIndexes:
         self.trouble: Exception | None = None
         self.set_up = set_up
 
-    def __call__(self, directory, tree, models, compute, fuse, max_memory_bytes) -> FakeIndex:
+    def __call__(self, directory, tree, models, compute, fused_bytes, max_memory_bytes) -> FakeIndex:
         if self.trouble is not None:
             raise self.trouble
-        index = FakeIndex(directory, tree, compute, fuse)
+        index = FakeIndex(directory, tree, compute, fused_bytes > 0)
         self.set_up(index)
         self.opened.append(index)
         return index

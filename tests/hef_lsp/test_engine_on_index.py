@@ -74,7 +74,7 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
         bundle.embedder, bundle.fuser, bundle.count_tokens, bundle.tokenizer_id, bundle.encode
     )
     tree = SourceTree(root, (), 1000, 1 << 20)
-    index = Index.open(tmp_path / "index", tree, models, compute_here, True, 1 << 28)
+    index = Index.open(tmp_path / "index", tree, models, compute_here, 1 << 40, 1 << 28)
     made: Workspace
     engine = CompletionEngine(bundle, lambda r: made.view(r), lambda: settings_with(made.mode))
     made = Workspace(root, index, bundle, engine)

@@ -37,7 +37,7 @@ def work(tmp_path: Path) -> Iterator[Work]:
     count: Callable[[list[str]], list[int]] = lambda texts: [max(1, len(text) // 4) for text in texts]  # noqa: E731
     models = IndexModels(FakeEmbedder(), FakeFuser(), count, "letters")
     tree = SourceTree(root, (), 10_000, 1 << 20)
-    index = Index.open(tmp_path / "cache", tree, models, compute_here, True, 1 << 28)
+    index = Index.open(tmp_path / "cache", tree, models, compute_here, 1 << 40, 1 << 28)
     yield Work(root, index)
     index.close()
 

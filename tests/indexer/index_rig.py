@@ -42,10 +42,15 @@ class Rig:
         self.root.mkdir(parents=True, exist_ok=True)
         self.open()
 
-    def open(self, compute: Callable[[Callable[[], T]], T] = at_once, max_memory: int = MEMORY) -> Index:
+    def open(
+        self,
+        compute: Callable[[Callable[[], T]], T] = at_once,
+        max_memory: int = MEMORY,
+        fused_bytes: int = 1 << 40,
+    ) -> Index:
         tree = SourceTree(self.root, (), 10_000, 1 << 20)
         models = IndexModels(self.embedder, self.fuser, count_words, self.tokenizer_id)
-        self.index = Index.open(self.cache, tree, models, compute, True, max_memory)
+        self.index = Index.open(self.cache, tree, models, compute, fused_bytes, max_memory)
         return self.index
 
     def reopen(self) -> Index:

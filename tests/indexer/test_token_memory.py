@@ -38,7 +38,7 @@ class Remembering(Rig):
             self.tokenizer_id,
             as_bytes,
         )
-        self.index = Index.open(self.cache, tree, models, at_once, True, max_memory)
+        self.index = Index.open(self.cache, tree, models, at_once, 1 << 40, max_memory)
         return self.index
 
     def remember(self) -> None:

@@ -128,7 +128,7 @@ def rebuilt(root: Path, scratch: Path, **limits: int) -> dict[str, Any]:
     made = bundle()
     models = IndexModels(made.embedder, made.fuser, made.count_tokens, made.tokenizer_id, made.encode)
     tree = SourceTree(root, (), limits.get("max_files", 200_000), 1 << 20)
-    index = Index.open(scratch, tree, models, _here, True, MEMORY)
+    index = Index.open(scratch, tree, models, _here, 1 << 40, MEMORY)
     try:
         index.updater.scan()
         index.updater.remember(index.view())

@@ -42,7 +42,7 @@ def retrieved(tmp_path: Path) -> Callable[..., list[tuple[str, str]]]:
     tree = SourceTree(tmp_path / "src", (), 100, 1 << 20)
 
     def retrieve(text: str, n_hits: int = 6) -> list[tuple[str, str]]:
-        index = Index.open(tmp_path / "index", tree, models, here, False, 1 << 20)
+        index = Index.open(tmp_path / "index", tree, models, here, 0, 1 << 20)
         try:
             index.updater.scan()
             query = Query(text, "app/views.py", (0, 9), n_hits, ancestors=False, near=text)

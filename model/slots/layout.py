@@ -1,0 +1,89 @@
+"""A slot: what one pseudo-token holds at every layer, and the row of numbers that it is stored as.
+
+Owns the order of a row's numbers. Keys are stored without a position, so that a slot can stand anywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional
+
+from model.runtime.plan import Plan
+
+BLOCK = 64
+"""A row's length is a multiple of it: so many numbers share a scale where rows are stored."""
+
+
+@dataclass(frozen=True)
+class SlotLayout:
+    """Keys and values of each layer's heads, then how much each pair was looked at, then zeros.
+
+    Letters: P slots, L layers, G key heads of a layer, S size of a head.
+    """
+
+    n_layers: int
+    n_kv_heads: int
+    head_size: int
+
+    @staticmethod
+    def of(plan: Plan) -> SlotLayout:
+        return SlotLayout(len(plan.layers), plan.n_kv_heads, plan.head_size)
+
+    @property
+    def n_pairs(self) -> int:
+        """Keys, with their values, in a slot: L * G."""
+        return self.n_layers * self.n_kv_heads
+
+    @property
+    def read_width(self) -> int:
+        """Numbers that the generator reads of a slot."""
+        return 2 * self.n_pairs * self.head_size
+
+    @property
+    def stored_width(self) -> int:
+        """Numbers that are stored of it."""
+        return -(-(self.read_width + self.n_pairs) // BLOCK) * BLOCK
+
+    def packed(self, keys_values: Tensor, scores: Tensor) -> Tensor:
+        """``[L, 2 G, P, S]``, keys first, and scores ``[L, G, P]`` to rows ``[P, stored_width]``."""
+        n_slots = keys_values.shape[2]
+        read = keys_values.permute(2, 0, 1, 3).reshape(n_slots, self.read_width)
+        looked = scores.permute(2, 0, 1).reshape(n_slots, self.n_pairs)
+        n_zeros = self.stored_width - self.read_width - self.n_pairs
+        parts = functional.pad(looked, (0, n_zeros))
+        rows: Tensor = functional.pad(read, (0, self.stored_width - self.read_width))
+        rows[:, self.read_width :] = parts
+        return rows
+
+    def keys_values(self, rows: Tensor) -> Tensor:
+        """``[L, 2 G, P, S]`` of rows ``[P, at least read_width]``."""
+        read = rows[:, : self.read_width]
+        return read.view(len(rows), self.n_layers, 2 * self.n_kv_heads, self.head_size).permute(1, 2, 0, 3)
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """``[L, G, P]``: -1 for slots that are absent, which are rows of zeros."""
+        looked = rows[:, self.read_width : self.read_width + self.n_pairs]
+        present = rows[:, : self.read_width].any(dim=1)
+        looked = looked.where(present[:, None], -1.0)
+        return looked.view(len(rows), self.n_layers, self.n_kv_heads).permute(1, 2, 0)
+
+
+def most_looked_at(keys_values: Tensor, scores: Tensor, n_kept: int) -> tuple[Tensor, Tensor]:
+    """The `n_kept` best scored of each head, in their old order, absent ones last; each head has its own.
+
+    ``[L, 2 G, P, S]`` and ``[L, G, P]`` to ``[L, 2 G, n_kept, S]`` and ``[L, G, n_kept]``.
+    """
+    best = scores.topk(n_kept, dim=-1).indices.sort(dim=-1).values
+    late = (scores.gather(-1, best) < 0).to(best.dtype)
+    best = best.gather(-1, (best + late * scores.shape[-1]).argsort(dim=-1))
+    both = best.repeat(1, 2, 1)
+    chosen = keys_values.gather(2, both[..., None].expand(-1, -1, -1, keys_values.shape[-1]))
+    return chosen, scores.gather(-1, best)
+
+
+def turned_keys(keys: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Keys ``[L, G, n, S]`` turned to positions, by the cache's angles ``[n, 1, S]`` of these."""
+    rolled = keys.roll(keys.shape[-1] // 2, -1)
+    return keys * cos[:, 0].to(keys.dtype) + rolled * sin[:, 0].to(keys.dtype)
