@@ -36,7 +36,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE vectors (
         digest TEXT NOT NULL,
         model_id TEXT NOT NULL,
-        data BLOB NOT NULL,              -- float16, row-major
+        data BLOB NOT NULL,              -- as indexer.packed says, row-major
         UNIQUE (digest, model_id)
     );
     """,

@@ -29,7 +29,7 @@ from model.protocols import Embedder, Fuser, Generator, NeverCancelled, Projecto
 from model.runtime.fast_runtime import FastRuntime
 from model.slots.fuser import SlotFuser
 from model.slots.projector import SlotProjector
-from model.slots.reader import AGAIN, INTRODUCTION, SlotReader
+from model.slots.reader import AGAIN, SlotReader, introduction_of
 from model.tokenization import HfTokenizer
 
 log = logging.getLogger(__name__)
@@ -107,8 +107,7 @@ def load_bundle(
 def slot_side(session: FastRuntime, loaded: LoadedModel) -> tuple[Fuser, Projector]:
     """What makes memories of the generator's own keys and values, and chooses among them."""
     tokenizer = loaded.tokenizer
-    introduction = (*tokenizer.prefix_ids, *tokenizer.encode(INTRODUCTION))
-    reader = SlotReader(session.stack, introduction, tokenizer.encode(AGAIN))
+    reader = SlotReader(session.stack, introduction_of(tokenizer), tokenizer.encode(AGAIN))
     return SlotFuser(reader, tokenizer.encode_batch, loaded.model_id), SlotProjector(session.layout)
 
 

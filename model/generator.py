@@ -40,7 +40,7 @@ from model.protocols import (
     StopRule,
 )
 from model.runtime.fast_runtime import FastRuntime
-from model.slots.reader import INTRODUCTION
+from model.slots.reader import introduction_of
 from model.stopping import StopTracker
 from model.token_texts import TokenTexts
 from model.tokenization import HfTokenizer
@@ -72,7 +72,7 @@ class HfGenerator:
         self._loaded = loaded
         self._session = KvSession(loaded.model) if session is None else session
         self._vocabulary = Vocabulary(loaded.tokenizer)
-        self._introduction = tuple(loaded.tokenizer.encode(INTRODUCTION))
+        self._introduction = introduction_of(loaded.tokenizer)
         self._texts = TokenTexts.of(loaded.tokenizer, loaded.vocabulary_size)
 
     @property
@@ -225,7 +225,7 @@ class HfGenerator:
         """The prompt cut at its left to fit and at its right to be spelt again."""
         rows = self._rows(prompt)
         are_slots = rows is not None and rows.shape[1] == self.slot_width
-        before = (*self.tokenizer.prefix_ids, *(self._introduction if are_slots else ()))
+        before = self._introduction if are_slots else self.tokenizer.prefix_ids
         n_rows = 0 if rows is None else len(rows)
         room = self._loaded.context_window - len(before) - n_rows
         if room < 2:

@@ -24,6 +24,9 @@ FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
+VECTOR_BLOCK = 64
+"""So many numbers of a long stored vector share a scale; one of other length is stored in twice the bytes."""
+
 
 class CancelSignal(Protocol):
     """Read before every token; once true it stays true."""

@@ -18,7 +18,7 @@ from model.decoding import CPU_CHUNK, GPU_CHUNK, Halt, Inputs
 from model.protocols import StopReason
 from model.runtime.compact import Weights, decoding_stack, fastest_weights
 from model.runtime.fixed_steps import FixedSteps, record_cuda_graph
-from model.runtime.layers import Stack, logits_of, plain_stack, run_layers
+from model.runtime.layers import Stack, embedded, logits_of, plain_stack, run_layers
 from model.runtime.plan import NO_CHANGES, Changes, plan_of, why_unsupported
 from model.runtime.recorded_layers import RecordedLayers
 from model.runtime.static_cache import FIRST_CAPACITY, StaticCache
@@ -183,7 +183,7 @@ class FastRuntime:
                 logits = self.fixed.logits(token_ids, self.n_positions)
                 self._keys.extend(token_ids)
                 return logits
-            rows = self._embedded(token_ids)
+            rows = embedded(self._plan, token_ids)
             return logits_of(self._few, self._read(self._few, token_ids, rows))
 
     def _read(self, stack: Stack, keys: Sequence[int], rows: torch.Tensor) -> torch.Tensor:
@@ -213,14 +213,10 @@ class FastRuntime:
         """The inputs at positions ``[begin, end)`` as residual rows, a fresh float32 tensor."""
         n_before, n_rows = len(inputs.before), 0 if inputs.rows is None else len(inputs.rows)
         if inputs.rows is None or inputs.are_slots or begin >= n_before + n_rows or end <= n_before:
-            return self._embedded(inputs.keys[begin:end])
+            return embedded(self._plan, inputs.keys[begin:end])
         ids = [max(key, 0) for key in inputs.keys[begin:end]]
-        rows = self._embedded(ids)
+        rows = embedded(self._plan, ids)
         first, last = max(begin, n_before), min(end, n_before + n_rows)
         given = np.ascontiguousarray(inputs.rows[first - n_before : last - n_before], dtype=np.float32)
         rows[first - begin : last - begin] = torch.from_numpy(given).to(rows.device)
         return rows
-
-    def _embedded(self, token_ids: Sequence[int]) -> torch.Tensor:
-        places = torch.tensor(token_ids, dtype=torch.long, device=self._plan.embedding.device)
-        return self._plan.embedding[places].float()

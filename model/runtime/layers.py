@@ -7,6 +7,7 @@ For one token it is some thirty calls of torch a layer; each call left out count
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -84,12 +85,37 @@ def run_layer(
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """One layer of `run_layers`, in place; `n_rows` is R, which must be a number where this is recorded."""
-    heads = layer.qkv(normed(rows, layer.gain_in, plan)).view(n_rows, -1, plan.head_size)
-    turn(plan, heads, cos, sin)
-    new.copy_(heads[:, plan.n_heads :].transpose(0, 1))
+    heads = heads_of(plan, layer, n_rows, rows, cos, sin, new)
     rows.add_(layer.out(_attended(plan, heads, n_rows, keys, values, mask)))
+    return add_gated(plan, layer, rows)
+
+
+def heads_of(
+    plan: Plan,
+    layer: Layer,
+    n_rows: int,
+    rows: torch.Tensor,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    new: torch.Tensor,
+) -> torch.Tensor:
+    """Queries, keys and values ``[R, heads, D]`` of a layer's rows; keys and values go to the cache, too."""
+    heads = layer.qkv(normed(rows, layer.gain_in, plan)).view(n_rows, -1, plan.head_size)
+    _turn(plan, heads, cos, sin)
+    new.copy_(heads[:, plan.n_heads :].transpose(0, 1))
+    return heads
+
+
+def add_gated(plan: Plan, layer: Layer, rows: torch.Tensor) -> torch.Tensor:
+    """The second half of a layer, in place."""
     gate, up = layer.gate_up(normed(rows, layer.gain_mid, plan)).chunk(2, -1)
     return rows.add_(layer.down(silu(gate) * up))
+
+
+def embedded(plan: Plan, token_ids: Sequence[int]) -> torch.Tensor:
+    """Tokens as residual rows ``[R, H]``, a fresh float32 tensor."""
+    places = torch.tensor(list(token_ids), dtype=torch.long, device=plan.embedding.device)
+    return plan.embedding[places].float()
 
 
 def logits_of(stack: Stack, rows: torch.Tensor) -> torch.Tensor:
@@ -110,7 +136,7 @@ def normed(rows: torch.Tensor, gain: torch.Tensor | None, plan: Plan) -> torch.T
     return torch.mul(rows / lengths, gain, out=out)
 
 
-def turn(plan: Plan, heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
+def _turn(plan: Plan, heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
     """Gives the queries and keys among `heads` ``[R, heads, D]`` their positions, in place."""
     turned = heads[:, : plan.n_heads + plan.n_kv_heads]
     rolled = turned.roll(plan.head_size // 2, -1)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model.protocols import VECTOR_BLOCK
 from model.runtime.plan import Plan
-
-BLOCK = 64
-"""A row's length is a multiple of it: so many numbers share a scale where rows are stored."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +42,17 @@ class SlotLayout:
 
     @property
     def stored_width(self) -> int:
-        """Numbers that are stored of it."""
-        return -(-(self.read_width + self.n_pairs) // BLOCK) * BLOCK
+        """Numbers that are stored of it: whole blocks, so that they take eight bits each."""
+        return -(-(self.read_width + self.n_pairs) // VECTOR_BLOCK) * VECTOR_BLOCK
 
     def packed(self, keys_values: Tensor, scores: Tensor) -> Tensor:
         """``[L, 2 G, P, S]``, keys first, and scores ``[L, G, P]`` to rows ``[P, stored_width]``."""
-        n_slots = keys_values.shape[2]
-        read = keys_values.permute(2, 0, 1, 3).reshape(n_slots, self.read_width)
-        looked = scores.permute(2, 0, 1).reshape(n_slots, self.n_pairs)
-        n_zeros = self.stored_width - self.read_width - self.n_pairs
-        parts = functional.pad(looked, (0, n_zeros))
-        rows: Tensor = functional.pad(read, (0, self.stored_width - self.read_width))
-        rows[:, self.read_width :] = parts
-        return rows
+        numbers = torch.cat([self.read_rows(keys_values), scores.permute(2, 0, 1).flatten(1)], dim=1)
+        return functional.pad(numbers, (0, self.stored_width - numbers.shape[1]))
+
+    def read_rows(self, keys_values: Tensor) -> Tensor:
+        """``[L, 2 G, P, S]`` to ``[P, read_width]``, as a generator takes slots."""
+        return keys_values.permute(2, 0, 1, 3).flatten(1)
 
     def keys_values(self, rows: Tensor) -> Tensor:
         """``[L, 2 G, P, S]`` of rows ``[P, at least read_width]``."""

@@ -47,5 +47,5 @@ class SlotProjector:
         keys_values, scores = layout.keys_values(rows), layout.scores(rows)
         n_kept = min(share, int((scores[0, 0] >= 0).sum()))
         chosen, _ = most_looked_at(keys_values, scores, n_kept)
-        result: FloatArray = chosen.permute(2, 0, 1, 3).reshape(n_kept, layout.read_width).numpy()
+        result: FloatArray = layout.read_rows(chosen).numpy()
         return result

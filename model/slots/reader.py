@@ -12,24 +12,30 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import silu
 
-from model.runtime.layers import Layer, Stack, causal_mask, normed, run_layers, turn
+from model.prompt import SNIPPETS_INTRODUCTION
+from model.runtime.layers import Stack, add_gated, causal_mask, embedded, heads_of, run_layers
 from model.runtime.static_cache import Slots, StaticCache
 from model.slots.layout import SlotLayout, turned_keys
+from model.tokenization import HfTokenizer
 
-INTRODUCTION = "# Here are some relevant code fragments from other files of the repo:\n"
+INTRODUCTION = f"# {SNIPPETS_INTRODUCTION}\n"
 """Stands before every chunk that is read and before slots in a prompt: the first positions of a text
 draw attention whatever they hold, and those of a chunk must not."""
 AGAIN = "# The code above, again:\n"
 FIRST_CAPACITY = 512
 
 
+def introduction_of(tokenizer: HfTokenizer) -> tuple[int, ...]:
+    """Ids that stand before a chunk that is read and before its slots, the family's own first."""
+    return (*tokenizer.prefix_ids, *tokenizer.encode(INTRODUCTION))
+
+
 class SlotReader:
     """Reads texts, one after the other, in a cache of its own; for the inference lane's thread only."""
 
     def __init__(self, stack: Stack, introduction: Sequence[int], again: Sequence[int]) -> None:
-        """Token ids; `introduction` with whatever the family begins every text with."""
+        """Token ids; `introduction` is `introduction_of` the generator's tokenizer."""
         self.layout = SlotLayout.of(stack.plan)
         self._stack = stack
         self._introduction, self._again = list(introduction), list(again)
@@ -49,11 +55,15 @@ class SlotReader:
             return self._without_positions(begin, end), scores
 
     def _run(self, token_ids: Sequence[int], begin: int) -> None:
-        run_layers(self._stack, self._embedded(token_ids), self._cache.slots(begin, begin + len(token_ids)))
+        run_layers(
+            self._stack,
+            embedded(self._stack.plan, token_ids),
+            self._cache.slots(begin, begin + len(token_ids)),
+        )
 
     def _watched(self, token_ids: Sequence[int], begin: int, end: int) -> Tensor:
         """Reads on from `end`; the most that any head of a group looks at each position since `begin`."""
-        rows = self._embedded(token_ids)
+        rows = embedded(self._stack.plan, token_ids)
         slots = self._cache.slots(end, end + len(token_ids))
         mask = causal_mask(self._stack.plan, len(token_ids), slots)
         looks = [
@@ -69,29 +79,17 @@ class SlotReader:
         turned_back = turned_keys(taken[:, :n_kv], cos[begin:end], -sin[begin:end])
         return torch.cat([turned_back, taken[:, n_kv:]], dim=1)
 
-    def _embedded(self, token_ids: Sequence[int]) -> Tensor:
-        embedding = self._stack.plan.embedding
-        places = torch.tensor(list(token_ids), dtype=torch.long, device=embedding.device)
-        return embedding[places].float()
-
 
 def _watched_layer(stack: Stack, number: int, rows: Tensor, slots: Slots, mask: Tensor) -> Tensor:
     """A layer of `run_layers`, in place, that gives what was looked at: ``[G, group * R, end]``."""
     plan, layer = stack.plan, stack.layers[number]
     n_rows, n_kv, size = len(rows), plan.n_kv_heads, plan.head_size
-    heads = layer.qkv(normed(rows, layer.gain_in, plan)).view(n_rows, -1, size)
-    turn(plan, heads, slots.cos, slots.sin)
-    slots.new[number].copy_(heads[:, plan.n_heads :].transpose(0, 1))
+    heads = heads_of(plan, layer, n_rows, rows, slots.cos, slots.sin, slots.new[number])
     queries = heads[:, : plan.n_heads].view(n_rows, n_kv, -1, size).permute(1, 2, 0, 3)
     queries = queries.reshape(n_kv, -1, size)
     products = queries @ slots.keys[number][0].transpose(1, 2) / math.sqrt(size)
     looks = (products + mask).softmax(dim=-1)
     seen = (looks @ slots.values[number][0]).view(n_kv, -1, n_rows, size)
     rows.add_(layer.out(seen.permute(2, 0, 1, 3).reshape(n_rows, -1)))
-    _gated(stack, layer, rows)
+    add_gated(plan, layer, rows)
     return looks
-
-
-def _gated(stack: Stack, layer: Layer, rows: Tensor) -> None:
-    gate, up = layer.gate_up(normed(rows, layer.gain_mid, stack.plan)).chunk(2, -1)
-    rows.add_(layer.down(silu(gate) * up))

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.packed import BLOCK, LONG, packed, unpacked
+from indexer.packed import LONG, packed, unpacked
+from model.protocols import VECTOR_BLOCK as BLOCK
 
 
 @given(st.integers(1, 300), st.integers(0, 2**32 - 1))
