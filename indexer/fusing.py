@@ -89,9 +89,10 @@ class FusingBacklog:
     def work(self, max_batches: int | None, first: Sequence[str], cancel: CancelSignal) -> tuple[int, int]:
         """Encodes and fuses up to `max_batches` batches; returns how many chunks and how many parents."""
         n_encoded = n_fused = 0
-        for batch in islice(self._batches(first), max_batches):
+        for whole in islice(self._batches(first), max_batches):
             if cancel.cancelled or self.is_full:
                 break
+            batch = whole[: self._most - self._n_stored]
             if batch[0].kind is NodeKind.CHUNK:
                 n_encoded += self._encode(batch)
             else:
