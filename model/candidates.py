@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.exact_memory import Candidate, ExactMemory, Match, TrackRecord
+from model.exact_memory import Candidate, ExactMemory, Kin, Match, TrackRecord
 from model.token_texts import TokenTexts
 
 N_MODEL = 5
@@ -22,8 +22,10 @@ N_MATCH = 4
 """Candidates that each match names."""
 N_MATCHES = 3
 LEAST_LOG_PROB = -20.0
-CONTEXT = 16
-"""Tokens that a match can have at most."""
+N_KIN = 3
+"""Candidates that the places with the likest surroundings name."""
+CONTEXT = 64
+"""Tokens before a candidate that the memory compares."""
 
 _OF_MODEL = ("log_prob", "behind_best", "is_best", "prob", "best_prob", "entropy")
 _OF_MATCH = (
@@ -39,18 +41,21 @@ _OF_MATCH = (
     "length_share",
 )
 _OF_RECORD = ("long_hits", "long_places", "very_long_hits", "very_long_places", "short_hits")
+_OF_KIN = ("cover", "aligned", "deep", "vote", "likest", "behind_likest")
 _OF_PLACE = ("ends_line", "column", "told", "seen", "inside")
 FEATURES = (
     *_OF_MODEL,
     *(f"{name}_{number}" for number in range(N_MATCHES) for name in _OF_MATCH),
     *_OF_RECORD,
     *_OF_PLACE,
+    *(f"kin_{name}" for name in _OF_KIN),
 )
 """Log-probabilities in units of 5 nats (`log_prob`, `behind_best`, `entropy`), lengths of 16 tokens, binary
 logarithms of 10, `column` (characters of the line so far) of 100, `told` (the prompt's retrieved text) of 512
 tokens; `seen` says that the prompt has the token, `inside` that the line was begun before the cursor; the
 others are shares or yes and no."""
 LOG_PROB = FEATURES.index("log_prob")
+_NO_KIN = (0.0,) * (len(_OF_KIN) - 1) + (-1.0,)
 _ABSENT = (0.0,) * len(_OF_MATCH)
 
 
@@ -80,14 +85,16 @@ class CandidateReader:
         self._memory, self._texts = memory, texts
         self._context = list(context[-CONTEXT:])
         self._seen, self._told = set(context), n_told / 512
+        self._known: tuple[Sequence[Match], Sequence[Kin]] | None = None
         self._column = 0 if healed.startswith("\n") else _column(context, texts)
         self._inside = float(self._column > 0)
 
     def candidates(self, log_probs: Tensor) -> Candidates:
         """The model's best tokens by its `log_probs` ``[V]``, on the CPU, and those of each match."""
-        matches = self._memory.matches(self._context)[:N_MATCHES]
+        matches, kin = self.known()
+        of_kin = _of_kin(kin)
         best = log_probs.topk(min(N_MODEL, len(log_probs))).indices.tolist()
-        ids = list(dict.fromkeys([*best, *_named(matches)]))
+        ids = list(dict.fromkeys([*best, *_named(matches), *(one.token_id for one in kin[:N_KIN])]))
         chosen = torch.tensor(ids)
         of_model, of_record = _of_model(log_probs, chosen), _of_record(self._memory.record)
         ends, place = self._texts.ends_line[chosen].tolist(), self._column / 100
@@ -95,15 +102,18 @@ class CandidateReader:
             (
                 *(*of_model[row], *_of_matches(token, matches), *of_record),
                 *(float(ends[row]), place, self._told, float(token in self._seen), self._inside),
+                *of_kin.get(token, _NO_KIN),
             )
             for row, token in enumerate(ids)
         ]
         return Candidates(chosen, torch.tensor(rows))
 
-    def match_after(self, token_id: int) -> Match | None:
-        """What the memory knows of the last words; `token_id`, the newest, is among them already."""
-        assert self._context[-1] == token_id, f"{token_id} was not pushed"
-        return self._memory.match(self._context)
+    def known(self) -> tuple[Sequence[Match], Sequence[Kin]]:
+        """What the memory knows of the words so far; worked out once, as drafts and choice both ask."""
+        if self._known is None:
+            matches = self._memory.matches(self._context)[:N_MATCHES]
+            self._known = matches, self._memory.kin(self._context)
+        return self._known
 
     def begin_line(self) -> None:
         """What comes now counts as if decoding had begun here, where a line does."""
@@ -111,6 +121,7 @@ class CandidateReader:
 
     def push(self, token_id: int) -> None:
         """`token_id` was chosen."""
+        self._known = None
         self._context.append(token_id)
         del self._context[:-CONTEXT]
         self._column += self._texts.n_chars[token_id]
@@ -161,6 +172,18 @@ def _of_candidate(candidate: Candidate, match: Match) -> tuple[float, ...]:
         min(1.0, candidate.n_own / max(1, candidate.count)),
         match.length / 16 * share,
     )
+
+
+def _of_kin(kin: Sequence[Kin]) -> dict[int, tuple[float, ...]]:
+    """By token; `behind_likest` is how much less its cover is than the best one's."""
+    most = max((one.cover for one in kin), default=0.0)
+    return {
+        one.token_id: (
+            *(one.cover, one.aligned, one.deep, one.vote),
+            *(float(rank == 0), one.cover - most),
+        )
+        for rank, one in enumerate(kin)
+    }
 
 
 def _of_record(record: TrackRecord) -> tuple[float, ...]:

@@ -1,15 +1,14 @@
 """Drafts: tokens that the exact memory expects, read together with the one that was chosen.
 
-Owns the guess and the bookkeeping. Decoding chooses each token as without drafts, from the logits that it
-would have had anyway; a guess that was right only saves the forward pass. So drafts change nothing of what
-is said wherever `verify` gives the logits of `step` (`model.runtime`).
+Owns the bookkeeping; the guess is `model.guessing`'s. Decoding chooses each token as without drafts, from the
+logits that it would have had anyway; a guess that was right only saves the forward pass. So drafts change
+nothing of what is said wherever `verify` gives the logits of `step` (`model.runtime`).
 
 The idea is that of prompt lookup and REST (He et al. 2024): what was copied so far goes on as it did there.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
@@ -17,12 +16,9 @@ from typing import Protocol
 import torch
 
 from model.decoding import DecodingSession, Halt, Inputs
-from model.exact_memory import Match
+from model.exact_memory import Kin, Match
+from model.guessing import guess
 from model.protocols import StopReason
-
-MOST_GUESSED = 7
-WORTH_A_ROW = 0.3
-"""Another row makes a pass a sixth longer; it is read while it is right so often."""
 
 
 class VerifyingSession(DecodingSession, Protocol):
@@ -40,7 +36,7 @@ class VerifyingSession(DecodingSession, Protocol):
 class Foresight(Protocol):
     """Says what the memory knows of the words so far; `model.interpolation.Interpolation` does."""
 
-    def match_after(self, token_id: int) -> Match | None: ...
+    def known(self) -> tuple[Sequence[Match], Sequence[Kin]]: ...
 
 
 class DraftingSession:
@@ -76,28 +72,11 @@ class DraftingSession:
             return self._ahead.popleft()[1]
         self._session.drop(len(self._ahead))
         self._ahead.clear()
-        drafts = self._drafts(token_id)
+        drafts = self._drafts()
         logits = self._session.verify((token_id, *drafts))
         self.n_forwards += 1
         self._ahead.extend(zip(drafts, logits[1:], strict=True))
         return logits[0]
 
-    def _drafts(self, token_id: int) -> tuple[int, ...]:
-        match = self._foresight.match_after(token_id)
-        return () if match is None else match.candidates[0].ahead[: n_guessed(match)]
-
-
-def n_guessed(match: Match) -> int:
-    """How many tokens after a match are worth reading along.
-
-    The best candidate is right the oftener the longer the match, and much more often where several places
-    agree. The curves follow counts at 7,000 steps of training repositories (docs/log.md).
-    """
-    best = match.candidates[0]
-    if best.count < match.support:
-        likely = 0.7 * best.count / match.support
-    elif match.support > 1:
-        likely = 1 - 0.55 / match.length**0.9
-    else:
-        likely = 1 - 0.75 / match.length**0.6
-    return min(MOST_GUESSED, int(math.log(WORTH_A_ROW) / math.log(min(likely, 0.99)))) if likely > 0 else 0
+    def _drafts(self) -> tuple[int, ...]:
+        return guess(*self._foresight.known())

@@ -15,8 +15,8 @@ from typing import Protocol
 class Candidate:
     """A token that followed the match `count` times, `n_own` of them in the open file, before the cursor.
 
-    `near` is 1 there, else the less the more folders lie between. `ahead` begins with the token itself: what
-    followed at its nearest place.
+    `near` is 1 there, else the less the more folders lie between. `ahead`, of a match's best candidate only,
+    begins with the token itself: what followed at its nearest place.
     """
 
     token_id: int
@@ -33,6 +33,23 @@ class Match:
     length: int
     support: int
     candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True)
+class Kin:
+    """A token that followed where the surroundings are most like the cursor's (`indexer.kinship`).
+
+    `cover`, `aligned` and `deep` are the greatest of its places; `vote` is its share of all places looked at,
+    each weighed by its likeness. All 0 to 1. `ahead`, of the likest only, begins with the token: what
+    followed at its likest place.
+    """
+
+    token_id: int
+    cover: float
+    aligned: float
+    deep: float
+    vote: float
+    ahead: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,4 +83,8 @@ class ExactMemory(Protocol):
 
     def matches(self, context: Sequence[int]) -> tuple[Match, ...]:
         """That, and after it the longest ones with at least twice the support of the one before."""
+        ...
+
+    def kin(self, context: Sequence[int]) -> tuple[Kin, ...]:
+        """What followed the last words where also what stands farther back is alike, the likest first."""
         ...

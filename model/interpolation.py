@@ -7,11 +7,12 @@ others keep the model's proportions. What a candidate is worth is `model.gate`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from model.candidates import CandidateReader
-from model.exact_memory import Match
+from model.exact_memory import Kin, Match
 from model.gate import Gate
 
 LEAST_SHARE = 0.5
@@ -36,9 +37,9 @@ class Interpolation:
         mixed[candidates.ids] = scores.log_softmax(0) + math.log(wanted)
         return mixed
 
-    def match_after(self, token_id: int) -> Match | None:
-        """What the memory knows of the last words; `token_id`, the newest, is among them already."""
-        return self._reader.match_after(token_id)
+    def known(self) -> tuple[Sequence[Match], Sequence[Kin]]:
+        """What the memory knows of the words so far."""
+        return self._reader.known()
 
     def push(self, token_id: int) -> None:
         """`token_id` was chosen."""

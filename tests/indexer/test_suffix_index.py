@@ -77,10 +77,13 @@ def test_updates_equal_a_rebuild(edits: list[dict[str, list[int] | None]], conte
 )
 def test_what_lies_ahead_is_what_the_file_says(ids: list[int], context: list[int]) -> None:
     match = SuffixSession(SuffixSnapshot(), "x.py", ids).match(context)
-    for candidate in match.candidates if match else ():
-        assert candidate.ahead[0] == candidate.token_id
-        known = [*context[-match.length :], *candidate.ahead] if match else []
-        assert any(ids[i : i + len(known)] == known for i in range(len(ids)))
+    if match is None:
+        return
+    best, *others = match.candidates
+    assert best.ahead[0] == best.token_id
+    known = [*context[-match.length :], *best.ahead]
+    assert any(ids[i : i + len(known)] == known for i in range(len(ids)))
+    assert not any(other.ahead for other in others)  # only the best is drafted
 
 
 def test_the_target_file_counts_up_to_the_cursor_only() -> None:

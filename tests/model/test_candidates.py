@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from model.candidates import FEATURES, CandidateReader
-from model.exact_memory import Candidate, Match, TrackRecord
+from model.exact_memory import Candidate, Kin, Match, TrackRecord
 from model.token_texts import TokenTexts
 
 TEXTS = TokenTexts(torch.tensor([False, False, True, *[False] * 17]), [3] * 20)
@@ -17,12 +17,15 @@ LOG_PROBS = torch.tensor([0.1, 0.5, 0.2, 0.1, 0.04, 0.03, 0.02, *[0.01 / 13] * 1
 
 
 class Memory:
-    def __init__(self, *matches: Match, record: TrackRecord | None = None) -> None:
-        self.found, self.record = matches, record or TrackRecord()
+    def __init__(self, *matches: Match, record: TrackRecord | None = None, kin: tuple[Kin, ...] = ()) -> None:
+        self.found, self.record, self.likest = matches, record or TrackRecord(), kin
         self.asked: list[list[int]] = []
 
     def match(self, context: Sequence[int]) -> Match | None:
         return self.found[0] if self.found else None
+
+    def kin(self, context: Sequence[int]) -> tuple[Kin, ...]:
+        return self.likest
 
     def matches(self, context: Sequence[int]) -> tuple[Match, ...]:
         self.asked.append(list(context))
@@ -66,6 +69,28 @@ def test_what_the_memory_says() -> None:
     assert (unnamed["length_0"], unnamed["share_0"], unnamed["near_0"]) == (12 / 16, 0.0, 0.0)
 
 
+def test_what_the_likest_places_say() -> None:
+    kin = (Kin(12, 0.8, 0.5, 0.1, 0.7), Kin(1, 0.9, 0.2, 0.0, 0.2), Kin(13, 0.1, 0.1, 0.0, 0.06))
+    rows = features(Memory(kin=(*kin, Kin(14, 0.1, 0.1, 0.0, 0.04))))
+    assert list(rows) == [1, 2, 0, 3, 4, 12, 13]  # three at most
+    names = ("cover", "aligned", "deep", "vote", "likest", "behind_likest")
+    said = {token: [row[f"kin_{name}"] for name in names] for token, row in rows.items()}
+    assert said[12] == pytest.approx([0.8, 0.5, 0.1, 0.7, 1.0, -0.1])
+    assert said[1] == pytest.approx([0.9, 0.2, 0.0, 0.2, 0.0, 0.0])
+    assert said[3] == [0.0] * 5 + [-1.0]
+
+
+def test_the_memory_is_asked_once_for_the_same_words() -> None:
+    memory = Memory()
+    reader = CandidateReader(memory, TEXTS, [1, 2])
+    reader.known()
+    reader.candidates(LOG_PROBS)
+    assert memory.asked == [[1, 2]]
+    reader.push(3)
+    reader.candidates(LOG_PROBS)
+    assert memory.asked == [[1, 2], [1, 2, 3]]
+
+
 def test_how_the_memory_has_done() -> None:
     row = features(Memory(record=TrackRecord(100, 40, 10, 50, 30, 20, 16)))[1]
     assert (row["long_hits"], row["long_places"]) == pytest.approx((30.5 / 52, 0.5))
@@ -85,11 +110,11 @@ def place(reader: CandidateReader) -> tuple[float, float]:
 
 def test_chosen_tokens_become_context_and_are_counted() -> None:
     memory = Memory()
-    reader = CandidateReader(memory, TEXTS, [*range(20)] * 2, healed="\n")
+    reader = CandidateReader(memory, TEXTS, [*range(20)] * 4, healed="\n")
     assert place(reader) == (0, 0.0)
     reader.push(7)
     assert place(reader) == (3, 0.0)
-    assert memory.asked == [list(range(4, 20)), [*range(5, 20), 7]]
+    assert memory.asked == [([*range(20)] * 4)[-64:], [*([*range(20)] * 4)[-63:], 7]]
 
 
 def test_a_cursor_within_a_line_is_told_from_one_at_its_start() -> None:

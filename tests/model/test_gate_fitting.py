@@ -12,7 +12,7 @@ from tiny_models import load_tiny_model
 
 from model import gate_fitting, gate_sampling
 from model.candidates import FEATURES
-from model.exact_memory import Candidate, Match, TrackRecord
+from model.exact_memory import Candidate, Kin, Match, TrackRecord
 from model.gate_fitting import GateSample, figures_of, fit_gate
 from model.gate_sampling import gate_samples_of
 from model.generator import HfGenerator
@@ -90,6 +90,9 @@ class _Knows:
 
     def match(self, context: Sequence[int]) -> Match | None:
         return next(iter(self.matches(context)), None)
+
+    def kin(self, context: Sequence[int]) -> tuple[Kin, ...]:
+        return ()
 
     def matches(self, context: Sequence[int]) -> tuple[Match, ...]:
         places = [n + 1 for n, token in enumerate(self._ids[:-1]) if token == context[-1]]

@@ -11,7 +11,7 @@ from gate_rig import ALWAYS, EITHER, NEVER
 from tiny_models import load_tiny_model
 
 from model.candidates import CandidateReader
-from model.exact_memory import Candidate, Match, TrackRecord
+from model.exact_memory import Candidate, Kin, Match, TrackRecord
 from model.gate import Gate
 from model.generator import HfGenerator
 from model.interpolation import LEAST_SHARE, Interpolation
@@ -36,6 +36,9 @@ class Says:
     def match(self, context: Sequence[int]) -> Match | None:
         self.asked.append(list(context))
         return self._matches[0] if self._matches else None
+
+    def kin(self, context: Sequence[int]) -> tuple[Kin, ...]:
+        return ()
 
     def matches(self, context: Sequence[int]) -> tuple[Match, ...]:
         self.asked.append(list(context))

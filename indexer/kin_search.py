@@ -1,0 +1,180 @@
+"""What followed in the exact memory where the surroundings are like the cursor's, though not to the letter.
+
+Owns the choice of the places that are compared, and their ranking. How alike two places are is
+`indexer.kinship`, what stands where the sources' segments'. One request's thread.
+
+A suffix match ends at the first word that was renamed or added, and where several places match alike it
+cannot choose. Code that was copied and changed goes on as its origin does all the same: what tells is the
+lines before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from indexer.kinship import WINDOW, Likeness, Surroundings
+from indexer.suffix_index import LiveSegment
+from indexer.suffix_segment import Range
+from model.exact_memory import Kin
+from model.protocols import FloatArray, IntArray
+
+MOST_PLACES = 256
+"""Places of a source that are compared for what stands right before them, and as many for rare words."""
+MOST_KIN = 8
+RARE = 16
+"""A word that stands so often at most in a segment tells where in another file one is."""
+MOST_RARE = 8
+"""Rare words that are followed, from the cursor back."""
+SHARPNESS = 12.0
+"""Of the vote: a place that is alike by a tenth more counts for three."""
+MOST_AHEAD = 12
+
+_NEAR_LEVEL = np.arange(-8, 9)
+"""Words by which another file may have grown or shrunk since the rare word."""
+_NOWHERE = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A segment to search. `end` is the first place that is out of it: the open file's own last words are."""
+
+    live: LiveSegment
+    end: int
+
+    @property
+    def stored(self) -> IntArray:
+        """The tokens plus one, zero between files."""
+        stored: IntArray = self.live.segment.stored  # type: ignore[assignment]
+        return stored
+
+    def usable(self, places: IntArray) -> IntArray:
+        """Those of live files that have a token after them."""
+        places = places[places < min(self.end, len(self.stored))]
+        places = places[self.stored[places] > 0]
+        if self.live.alive.all():
+            return places
+        return places[self.live.alive[self.live.segment.file_of(places)]]
+
+
+class KinSearch:
+    """Over the sources of one request; keeps where rare words stand from token to token."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+        self._stands: dict[tuple[int, int], IntArray] = {}
+
+    def kin(self, context: Sequence[int], known: Sequence[Sequence[Range]]) -> tuple[Kin, ...]:
+        """What followed, the likest first; `known` are each source's ranges of the last 1, 2, ... words.
+
+        Compared are the places after the fewest last words that are known at few enough places, and those
+        where the cursor would stand if a rare word before it stood at the same distance.
+        """
+        window = context[-WINDOW:]
+        places = self._places(window, known)
+        if not any(map(len, places)):
+            return ()
+        surroundings = Surroundings(window, self._rarity(window))
+        pairs = list(zip(self._sources, places, strict=True))
+        likeness = Likeness.joined(
+            [surroundings.likeness(source.live.segment, some) for source, some in pairs]
+        )
+        tokens = np.concatenate([source.stored[some] for source, some in pairs]).astype(np.int64) - 1
+        numbers = np.repeat(np.arange(len(places)), [len(some) for some in places])
+        return self._ranked(tokens, likeness, numbers, np.concatenate(places))
+
+    def _ranked(
+        self, tokens: IntArray, likeness: Likeness, sources: IntArray, places: IntArray
+    ) -> tuple[Kin, ...]:
+        """By the votes of the places, all arrays ``[n]``: the token after each, and whose it is."""
+        weight = np.exp(SHARPNESS * (likeness.cover + likeness.aligned - 2.0))
+        votes = np.bincount(tokens, weights=weight)
+        named = np.flatnonzero(votes)
+        kin: list[Kin] = []
+        total = float(votes.sum())
+        for token in named[np.argsort(-votes[named], kind="stable")[:MOST_KIN]].tolist():
+            own = np.flatnonzero(tokens == token)
+            top = own[np.argmax(weight[own])]
+            kin.append(
+                Kin(
+                    token,
+                    cover=float(likeness.cover[own].max()),
+                    aligned=float(likeness.aligned[own].max()),
+                    deep=float(likeness.deep[own].max()),
+                    vote=float(votes[token]) / total,
+                    ahead=() if kin else self._ahead(int(sources[top]), int(places[top])),
+                )
+            )
+        return tuple(kin)
+
+    def _places(self, window: Sequence[int], known: Sequence[Sequence[Range]]) -> list[IntArray]:
+        """Those to compare, of each source."""
+        length = _length_compared(known)
+        found = []
+        for number, (source, ranges) in enumerate(zip(self._sources, known, strict=True)):
+            after, segment = _NOWHERE, source.live.segment
+            if 0 < length <= len(ranges):
+                after = segment.places(ranges[length - 1])[0]
+                if len(after) > MOST_PLACES:
+                    after = after[np.arange(MOST_PLACES) * len(after) // MOST_PLACES]
+            level = self._level_with(number, window)
+            found.append(source.usable(np.unique(np.concatenate([after, level]))[: 2 * MOST_PLACES]))
+        return found
+
+    def _level_with(self, number: int, window: Sequence[int]) -> IntArray:
+        """Where the cursor would stand in a source, by its distance to the nearest rare words before it."""
+        levels = []
+        for back, token in enumerate(reversed(window)):
+            places = self._standing(number, token)
+            if len(places):
+                levels.append(places + back)
+                if len(levels) == MOST_RARE:
+                    break
+        if not levels:
+            return _NOWHERE
+        stored = self._sources[number].stored
+        wanted = (np.concatenate(levels)[:, None] + _NEAR_LEVEL).ravel()
+        wanted = wanted[wanted < len(stored)]
+        level: IntArray = wanted[stored[wanted - 1] == window[-1] + 1]
+        return level
+
+    def _standing(self, number: int, token: int) -> IntArray:
+        """The places after a rare token in a source; none for a token that is not rare."""
+        key = (number, token)
+        if key not in self._stands:
+            segment = self._sources[number].live.segment
+            n = int(segment.counts[token]) if token < len(segment.counts) else 0
+            ranges = segment.ranges((token,)) if 0 < n <= RARE else []
+            self._stands[key] = segment.places(ranges[0])[0] if ranges else _NOWHERE
+        return self._stands[key]
+
+    def _rarity(self, tokens: Sequence[int]) -> FloatArray:
+        """The weight of each token: 1 for one that stands nowhere, less for the usual ones."""
+        ids = np.asarray(tokens, dtype=np.int64)
+        counts, total = np.zeros(len(ids)), 1.0
+        for source in self._sources:
+            known = source.live.segment.counts
+            inside = ids < len(known)
+            counts[inside] += known[ids[inside]]
+            total += source.live.segment.n_tokens
+        bits = np.log2((1.0 + total) / (1.0 + counts))
+        rarity: FloatArray = (bits / np.log2(1.0 + total)).astype(np.float32)
+        return rarity
+
+    def _ahead(self, number: int, place: int) -> tuple[int, ...]:
+        """The tokens from a place on, to the end of its file at most."""
+        ahead = self._sources[number].stored[place : place + MOST_AHEAD].astype(np.int64) - 1
+        ends = np.flatnonzero(ahead < 0)
+        return tuple((ahead[: ends[0]] if len(ends) else ahead).tolist())
+
+
+def _length_compared(known: Sequence[Sequence[Range]]) -> int:
+    """The shortest suffix known at no more than `MOST_PLACES`, else the longest known; 0 for none."""
+    deepest = max(map(len, known), default=0)
+    for length in range(1, deepest):
+        ranges = (ranges[length - 1] for ranges in known if len(ranges) >= length)
+        if sum(high - low for low, high in ranges) <= MOST_PLACES:
+            return length
+    return deepest
