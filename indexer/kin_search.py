@@ -72,8 +72,8 @@ class KinSearch:
         Compared are the places after the fewest last words that are known at few enough places, and those
         where the cursor would stand if a rare word before it stood at the same distance.
         """
-        window = context[-WINDOW:]
-        places = self._places(window, known)
+        window = np.asarray(context[-WINDOW:], dtype=np.int64)
+        places = self._places(window, known) if len(window) else []
         if not any(map(len, places)):
             return ()
         surroundings = Surroundings(window, self._rarity(window))
@@ -109,7 +109,7 @@ class KinSearch:
             )
         return tuple(kin)
 
-    def _places(self, window: Sequence[int], known: Sequence[Sequence[Range]]) -> list[IntArray]:
+    def _places(self, window: IntArray, known: Sequence[Sequence[Range]]) -> list[IntArray]:
         """Those to compare, of each source."""
         length = _length_compared(known)
         found = []
@@ -123,42 +123,39 @@ class KinSearch:
             found.append(source.usable(np.unique(np.concatenate([after, level]))[: 2 * MOST_PLACES]))
         return found
 
-    def _level_with(self, number: int, window: Sequence[int]) -> IntArray:
+    def _level_with(self, number: int, window: IntArray) -> IntArray:
         """Where the cursor would stand in a source, by its distance to the nearest rare words before it."""
-        levels = []
-        for back, token in enumerate(reversed(window)):
-            places = self._standing(number, token)
-            if len(places):
-                levels.append(places + back)
-                if len(levels) == MOST_RARE:
-                    break
-        if not levels:
+        counts = self._counts(number, window)
+        rare = np.flatnonzero((counts > 0) & (counts <= RARE))[-MOST_RARE:]
+        if not len(rare):
             return _NOWHERE
+        after = len(window) - 1 - rare  # words between the rare one and the cursor
+        level = [self._standing(number, int(window[at])) + n for at, n in zip(rare, after, strict=True)]
         stored = self._sources[number].stored
-        wanted = (np.concatenate(levels)[:, None] + _NEAR_LEVEL).ravel()
+        wanted = (np.concatenate(level)[:, None] + _NEAR_LEVEL).ravel()
         wanted = wanted[wanted < len(stored)]
-        level: IntArray = wanted[stored[wanted - 1] == window[-1] + 1]
-        return level
+        found: IntArray = wanted[stored[wanted - 1] == window[-1] + 1]
+        return found
 
     def _standing(self, number: int, token: int) -> IntArray:
-        """The places after a rare token in a source; none for a token that is not rare."""
+        """The places after a token that stands in a source."""
         key = (number, token)
         if key not in self._stands:
             segment = self._sources[number].live.segment
-            n = int(segment.counts[token]) if token < len(segment.counts) else 0
-            ranges = segment.ranges((token,)) if 0 < n <= RARE else []
+            ranges = segment.ranges((token,))  # none for one that only ends files
             self._stands[key] = segment.places(ranges[0])[0] if ranges else _NOWHERE
         return self._stands[key]
 
-    def _rarity(self, tokens: Sequence[int]) -> FloatArray:
+    def _counts(self, number: int, tokens: IntArray) -> IntArray:
+        """How often each token stands in a source."""
+        known = self._sources[number].live.segment.counts
+        counts: IntArray = np.where(tokens < len(known), known[np.minimum(tokens, len(known) - 1)], 0)
+        return counts
+
+    def _rarity(self, tokens: IntArray) -> FloatArray:
         """The weight of each token: 1 for one that stands nowhere, less for the usual ones."""
-        ids = np.asarray(tokens, dtype=np.int64)
-        counts, total = np.zeros(len(ids)), 1.0
-        for source in self._sources:
-            known = source.live.segment.counts
-            inside = ids < len(known)
-            counts[inside] += known[ids[inside]]
-            total += source.live.segment.n_tokens
+        counts = sum((self._counts(number, tokens) for number in range(len(self._sources))), np.zeros(1))
+        total = 1.0 + sum(source.live.segment.n_tokens for source in self._sources)
         bits = np.log2((1.0 + total) / (1.0 + counts))
         rarity: FloatArray = (bits / np.log2(1.0 + total)).astype(np.float32)
         return rarity

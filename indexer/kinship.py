@@ -47,9 +47,9 @@ class Likeness:
 class Surroundings:
     """The words before the cursor. For one request's thread."""
 
-    def __init__(self, context: Sequence[int], rarity: FloatArray) -> None:
-        """`rarity` ``[len(window)]`` is the weight of each of the last `WINDOW` tokens of `context`."""
-        window = np.asarray(context[-WINDOW:], dtype=np.int64) + 1
+    def __init__(self, window: IntArray, rarity: FloatArray) -> None:
+        """`window` ``[W]`` are the last tokens before the cursor; `rarity` ``[W]`` is the weight of each."""
+        window = window + 1
         self._backwards = window[::-1]
         words, first = np.unique(window, return_index=True)
         self._words, self._weights = words, rarity[first].astype(np.float32)

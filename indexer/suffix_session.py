@@ -85,6 +85,8 @@ class SuffixSession:
         """Longest first; of the open file only the first `own_end` tokens count."""
         known, least = self._ranges(context), 1.0
         for length in range(max(map(len, known), default=0), 0, -1):
+            if _n_places(known, length) < least:
+                continue
             found = [
                 (source, *_live_places(source, ranges[length - 1], own_end))
                 for source, ranges in zip(self._sources, known, strict=True)
@@ -145,6 +147,12 @@ class SuffixSession:
             common = n_shared(folders, self._folders)
             self._nearness_of[path] = 1.0 / (2.0 + len(folders) + len(self._folders) - 2 * common)
         return self._nearness_of[path]
+
+
+def _n_places(known: Sequence[Sequence[Range]], length: int) -> int:
+    """After a suffix of so many tokens, dead files and the open one after the cursor included."""
+    ranges = (ranges[length - 1] for ranges in known if len(ranges) >= length)
+    return sum(high - low for low, high in ranges)
 
 
 def _end_of(source: LiveSegment) -> int:

@@ -74,7 +74,7 @@ def test_likeness_equals_a_plain_comparison(
     at = data.draw(st.integers(0, len(stored)))
     window = context[-WINDOW:]
     rarity = np.array([1.0 + token for token in window], dtype=np.float32)
-    found = Surroundings(window, rarity).likeness(segment, np.array([segment.starts[1] + at]))
+    found = Surroundings(np.array(window), rarity).likeness(segment, np.array([segment.starts[1] + at]))
     before = stored[:at][-len(window) :][::-1]
     backwards = window[::-1]
     same = [a == b for a, b in zip(before, backwards, strict=False)]
