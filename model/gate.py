@@ -92,6 +92,28 @@ def load_gate(path: Path) -> Gate:
         raise ModelCorrupt(f"{path} is no gate of this version ({error}); install hef-lsp again") from error
 
 
+def load_earlier_gate(path: Path) -> Gate:
+    """A gate that may know fewer features than this version: it makes nothing of the others.
+
+    For fitting it further. Raises ModelCorrupt for a file that is no gate.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        known = [FEATURES.index(name) for name in data["features"]]
+        tensors = {
+            name: torch.tensor(values, dtype=torch.float32) for name, values in data["weights"].items()
+        }
+        for name in ("linear", "hidden"):
+            wide = torch.zeros(*tensors[name].shape[:-1], len(FEATURES))
+            wide[..., known] = tensors[name]
+            tensors[name] = wide
+        return Gate(GateWeights(**tensors), data["provenance"])
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise ModelCorrupt(
+            f"{path} is no gate to go on with ({error}); give one that `hef-lsp train gate` wrote"
+        ) from error
+
+
 def gate_for(name: str) -> Gate:
     """The gate fitted for the generator of that name in the catalogue, or the default."""
     path = GATES_FOLDER / f"{name}.json"

@@ -23,6 +23,8 @@ N_HIDDEN = 64
 EPOCHS = 20
 LINES_A_STEP = 64
 LEARNING_RATE = 3e-3
+FURTHER_RATE, FURTHER_EPOCHS = 1e-3, 12
+"""Where an earlier fit is gone on with."""
 WEIGHT_DECAY = 0.1
 PADDING_SCORE = -1e9
 WHOLE_LINES = 1.5
@@ -71,25 +73,30 @@ class _Padded:
         return _Padded(features, right, there, torch.tensor([number for number, _ in steps]))
 
 
-def fit_gate(lines: Sequence[Line], n_hidden: int = N_HIDDEN, seed: int = 0) -> GateWeights:
-    """The weights; the same for the same lines and seed. Raises ValueError without a step to learn from."""
+def fit_gate(
+    lines: Sequence[Line], n_hidden: int = N_HIDDEN, seed: int = 0, start: GateWeights | None = None
+) -> GateWeights:
+    """The weights; the same for the same lines and seed. Raises ValueError without a step to learn from.
+
+    With `start` what was fitted before is gone on with, in smaller steps: a feature that it made nothing of
+    gets small weights, and `n_hidden` more units are free for what is new.
+    """
     data = _Padded.of(lines) if any(lines) else None
     if data is None or not data.right.any():
         raise ValueError("no step has a candidate that is right; the gate needs lines of other repositories")
     torch.manual_seed(seed)
-    inner, out = nn.Linear(len(FEATURES), n_hidden), torch.zeros(n_hidden)
-    parts = [torch.tensor(1.0), torch.zeros(len(FEATURES)), inner.weight.detach(), inner.bias.detach(), out]
-    parameters = [part.clone().requires_grad_() for part in parts]
-    # Of the log-probability in nats; the feature is a fifth of it.
-    parameters[0].data *= 5.0
-    optimiser = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    fresh = _fresh(n_hidden)
+    begun = fresh if start is None else _widened(start, fresh)
+    parameters = [part.clone().requires_grad_() for part in vars(begun).values()]
+    rate, epochs = (LEARNING_RATE, EPOCHS) if start is None else (FURTHER_RATE, FURTHER_EPOCHS)
+    optimiser = torch.optim.AdamW(parameters, rate, weight_decay=WEIGHT_DECAY)
     places = _places_of_lines(data.line, len(lines))
     order = [number for number, line in enumerate(lines) if len(line)]
     chooser = random.Random(seed)
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         chooser.shuffle(order)
-        for start in range(0, len(order), LINES_A_STEP):
-            chosen = torch.cat([places[number] for number in order[start : start + LINES_A_STEP]])
+        for begin in range(0, len(order), LINES_A_STEP):
+            chosen = torch.cat([places[number] for number in order[begin : begin + LINES_A_STEP]])
             loss = _loss(_weights(parameters), data, chosen)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -110,6 +117,27 @@ def figures_of(weights: GateWeights, lines: Sequence[Line]) -> Figures:
         round(float(best.double().mean()), 4),
         round(whole[0], 4),
         round(whole[1], 4),
+    )
+
+
+def _fresh(n_hidden: int) -> GateWeights:
+    """The model's log-probability alone, in nats: the feature is a fifth of it."""
+    inner = nn.Linear(len(FEATURES), n_hidden)
+    nothing = torch.zeros(len(FEATURES)), torch.zeros(n_hidden)
+    return GateWeights(torch.tensor(5.0), nothing[0], inner.weight.detach(), inner.bias.detach(), nothing[1])
+
+
+def _widened(start: GateWeights, more: GateWeights) -> GateWeights:
+    """Scores as `start` does, with the units of `more` beside it, which say nothing yet."""
+    hidden = start.hidden.clone()
+    unknown = (hidden == 0).all(0)
+    hidden[:, unknown] = 0.1 * torch.randn(len(hidden), int(unknown.sum()))
+    return GateWeights(
+        start.trust,
+        start.linear,
+        torch.cat([hidden, more.hidden]),
+        torch.cat([start.bias, more.bias]),
+        torch.cat([start.out, more.out]),
     )
 
 

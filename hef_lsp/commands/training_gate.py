@@ -20,6 +20,7 @@ from hef_lsp.commands.training_records import read_records
 from hef_lsp.settings import ModelSettings
 
 if TYPE_CHECKING:
+    from model.gate import Gate
     from model.gate_fitting import Line
     from model.generator import HfGenerator
     from model.training.records import Repository
@@ -44,13 +45,16 @@ def gate(
     shard: Annotated[
         str, typer.Option(help="Only sample part i of n, as i/n, for several processes; needs --samples.")
     ] = "",
+    start: Annotated[
+        Path | None, typer.Option(help="A gate of before to go on with; it may know fewer features.")
+    ] = None,
     model: Annotated[str, typer.Option(help="Model name, folder, GGUF file or hub id.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 means all physical cores.")] = 0,
 ) -> None:
     """Fit the gate that weighs the generator's and the exact memory's candidates."""
     from hef_lsp.models_loading import load_models
     from hef_lsp.training.gate_samples import is_fit
-    from model.gate import Gate
+    from model.gate import Gate, load_earlier_gate
     from model.gate_fitting import figures_of, fit_gate
     from model.generator import HfGenerator
 
@@ -59,6 +63,7 @@ def gate(
     number, of = shard_of(shard) if shard else (0, 1)
     repositories = [repository for repository in read_records(records) if is_fit(repository)][:limit]
     with named_errors():
+        earlier = None if start is None else load_earlier_gate(start)
         generator = load_models(ModelSettings(name=model, threads=threads), say_fetching()).generator
     if not isinstance(generator, HfGenerator):
         raise fail(f"{model} is no language model of transformers; choose another with --model")
@@ -70,7 +75,7 @@ def gate(
     fitted = [line for number, lines in enumerate(sampled) if number not in judged for line in lines]
     held = [line for number in sorted(judged) for line in sampled[number]]
     try:
-        weights = fit_gate(fitted, seed=seed)
+        weights = fit_gate(fitted, seed=seed, start=None if earlier is None else earlier.weights)
     except ValueError as error:
         raise fail(f"{error}; give more --records") from error
     provenance = {
@@ -82,12 +87,16 @@ def gate(
         "steps": sum(map(len, fitted)),
         "seed": seed,
         "judged_on": {"repositories": len(judged), **asdict(figures_of(weights, held))} if held else {},
-    }
+    } | ({} if earlier is None else {"gone_on_from": dict(earlier.provenance)})
+    _write(Gate(weights, provenance), output)
+
+
+def _write(gate: Gate, output: Path) -> None:
     try:
-        output.write_text(json.dumps(Gate(weights, provenance).to_json()) + "\n", encoding="utf-8")
+        output.write_text(json.dumps(gate.to_json()) + "\n", encoding="utf-8")
     except OSError as error:
         raise fail(f"{output} cannot be written: {error.strerror or error}; choose another file") from error
-    out().print_json(json.dumps(provenance))
+    out().print_json(json.dumps(dict(gate.provenance)))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from gate_rig import EITHER, gate_of
 
 from model.candidates import FEATURES
 from model.errors import ModelCorrupt
-from model.gate import GATES_FOLDER, Gate, GateWeights, gate_for, load_gate
+from model.gate import GATES_FOLDER, Gate, GateWeights, gate_for, load_earlier_gate, load_gate
 
 
 def plain_score(gate: Gate, row: list[float]) -> float:
@@ -43,6 +43,23 @@ def test_a_gate_comes_back_from_its_file(tmp_path: Path) -> None:
     assert found.provenance == {"lines": 3}
     for name, tensor in vars(gate.weights).items():
         assert torch.allclose(getattr(found.weights, name), tensor, rtol=1e-4)
+
+
+def test_a_gate_of_before_makes_nothing_of_features_that_came_later(tmp_path: Path) -> None:
+    data = EITHER.to_json()
+    data["features"] = data["features"][:-2]
+    data["weights"]["linear"] = data["weights"]["linear"][:-2]
+    data["weights"]["hidden"] = [unit[:-2] for unit in data["weights"]["hidden"]]
+    path = tmp_path / "gate.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(ModelCorrupt):
+        load_gate(path)
+    earlier, rows = load_earlier_gate(path).weights, torch.randn(4, len(FEATURES))
+    rows[:, -2:] = 0
+    assert torch.allclose(earlier.scores(rows), EITHER.weights.scores(rows), atol=1e-3)
+    path.write_text("{}")
+    with pytest.raises(ModelCorrupt, match="train gate"):
+        load_earlier_gate(path)
 
 
 def test_every_shipped_gate_can_be_read_and_says_where_it_is_from() -> None:

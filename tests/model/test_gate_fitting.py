@@ -46,6 +46,23 @@ def test_the_same_lines_and_seed_give_the_same_gate() -> None:
     assert not torch.equal(one.hidden, third.hidden)
 
 
+def test_going_on_begins_where_the_earlier_fit_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a step it scores as before, whatever a feature says that the earlier fit did not know."""
+    monkeypatch.setattr(gate_fitting, "FURTHER_EPOCHS", 0)
+    earlier = gate_of(trust=1.5, seed=2, first_0=0.7).weights
+    begun = fit_gate([TRUSTED], n_hidden=5, start=earlier)
+    rows = torch.randn(6, len(FEATURES), generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(begun.scores(rows), earlier.scores(rows), atol=1e-5)
+    assert len(begun.bias) == len(earlier.bias) + 5
+
+
+def test_going_on_learns_a_feature_that_was_not_known_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_fitting, "LINES_A_STEP", 8)
+    lines = [[step(1, kin_vote=(0.1, 0.9, 0))], [step(0, kin_vote=(0.9, 0.1, 0))]] * 60
+    weights = fit_gate(lines, start=NEVER.weights)
+    assert (figures_of(NEVER.weights, lines).lines_gate, figures_of(weights, lines).lines_gate) == (0.5, 1.0)
+
+
 def test_whole_lines_count_beside_steps() -> None:
     """Two steps of one line, and a line that no gate can get right; against the plain formula."""
     lines = [[step(0), step(1)], [step(0), step(3)]]
