@@ -6,11 +6,8 @@ import * as path from "node:path";
 import * as vscode from "vscode";
 
 import { run } from "../running";
-import { onPath } from "./finding";
 import { ofInterpreter, versionOf } from "./launcher";
-import { interpreterIn } from "./pythons";
-
-const SUPPORTED = "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))";
+import { interpreterIn, supportedPython } from "./pythons";
 
 export class PrivateEnvironment {
   private readonly folder: string;
@@ -105,17 +102,6 @@ export class PrivateEnvironment {
     const constraints = path.join(shipped, "constraints.txt");
     return [...(existsSync(constraints) ? ["--constraint", constraints] : []), path.join(shipped, wheel)];
   }
-}
-
-async function supportedPython(): Promise<string | undefined> {
-  const names = ["python3", "python3.12", "python3.13", "python3.11", "python"];
-  for (const name of names) {
-    const file = onPath(process.platform === "win32" ? `${name}.exe` : name);
-    if (file && (await run(file, ["-I", "-c", SUPPORTED], { timeoutMs: 20_000 })).code === 0) {
-      return file;
-    }
-  }
-  return undefined;
 }
 
 function shortened(line: string, most = 60): string {

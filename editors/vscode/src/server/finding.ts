@@ -6,6 +6,7 @@ import * as vscode from "vscode";
 
 import { type Launcher, ofInterpreter, ofPath, versionOf } from "./launcher";
 import type { PrivateEnvironment } from "./environment";
+import { onPath } from "./path";
 import { workspaceInterpreters } from "./pythons";
 
 export interface Found {
@@ -56,7 +57,7 @@ async function candidates(environment: PrivateEnvironment, usePython: boolean): 
       found.push(ofInterpreter(interpreter, origin));
     }
   }
-  const program = onPath(process.platform === "win32" ? "hef-lsp.exe" : "hef-lsp");
+  const program = onPath("hef-lsp");
   if (program) {
     found.push(ofPath(program, "PATH"));
   }
@@ -86,13 +87,4 @@ function wrongWith(file: string): string | undefined {
     return undefined;
   }
   return !path.isAbsolute(file) ? "not an absolute path" : existsSync(file) ? undefined : "there is no such file";
-}
-
-/** Relative entries of PATH are passed over: they would mean the folder that happens to be current. */
-export function onPath(program: string): string | undefined {
-  return (process.env["PATH"] ?? "")
-    .split(path.delimiter)
-    .filter((folder) => path.isAbsolute(folder))
-    .map((folder) => path.join(folder, program))
-    .find((file) => existsSync(file));
 }

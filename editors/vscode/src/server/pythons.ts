@@ -1,8 +1,13 @@
-// Python interpreters that may have the server: the active environment, `.venv` folders.
+// Python interpreters: those that may have the server (the active environment, `.venv` folders), one to make an environment with.
 
 import { existsSync } from "node:fs";
 import * as path from "node:path";
 import * as vscode from "vscode";
+
+import { run } from "../running";
+import { onPath } from "./path";
+
+const SUPPORTED = "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))";
 
 /** What is used of the API of the Python extension (ms-python.python). */
 interface PythonApi {
@@ -50,4 +55,15 @@ async function activeInterpreter(): Promise<string | undefined> {
   } catch {
     return undefined; // another extension's trouble; there are further places to look
   }
+}
+
+/** One on PATH of a version that the server runs on. */
+export async function supportedPython(): Promise<string | undefined> {
+  for (const name of ["python3", "python3.12", "python3.13", "python3.11", "python"]) {
+    const file = onPath(name);
+    if (file && (await run(file, ["-I", "-c", SUPPORTED], { timeoutMs: 20_000 })).code === 0) {
+      return file;
+    }
+  }
+  return undefined;
 }
