@@ -1,6 +1,6 @@
 // VS Code as a user meets it: what is on the screen, and keys.
 
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -112,6 +112,20 @@ export class Editor {
   settings() {
     const read = (...names) => JSON.parse(readFileSync(join(this.host.data, ...names, "settings.json"), "utf8"));
     return { ...read("User"), ...read("Machine") };
+  }
+
+  /** Changes settings that only the machine may say, as another program would: in their file. */
+  changeMachine(settings) {
+    const file = join(this.host.data, "Machine", "settings.json");
+    writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), ...settings }, null, 2));
+  }
+
+  /** What stands above the menu. */
+  async menuTitle() {
+    await this.clickStatus();
+    const title = await this.page.locator(".quick-input-widget .quick-input-title").innerText();
+    await this.press("Escape");
+    return title;
   }
 
   notification(text) {

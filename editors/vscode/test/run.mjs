@@ -41,11 +41,13 @@ async function passes(file) {
   const step = (what) => console.log(`  ${((Date.now() - began) / 1000).toFixed(1).padStart(5)} s  ${what}`);
   console.log(file);
   try {
-    await scenario.default(editor, step);
+    await scenario.default(editor, step, { server });
     return true;
   } catch (error) {
     console.error(`  FAILED: ${error.stack}`);
-    await editor.picture(`failed-${file.replace(/\.mjs$/, "")}`);
+    const name = `failed-${file.replace(/\.mjs$/, "")}`;
+    await editor.picture(name);
+    await editor.command("hef: Show the Log").then(() => editor.picture(`${name}-log`)).catch(() => undefined);
     return false;
   } finally {
     await editor.page.close();

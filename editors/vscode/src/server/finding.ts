@@ -27,7 +27,7 @@ export async function findServer(
   if (named) {
     return await atNamedPath(named);
   }
-  for (const launcher of await candidates(environment, settings.get("usePythonEnvironment", true))) {
+  for (const launcher of await candidates(environment)) {
     const version = await versionOf(launcher);
     log.info(`${launcher.command} (${launcher.origin}): ${version ? `hef-lsp ${version}` : "no server"}`);
     if (version) {
@@ -49,10 +49,15 @@ async function atNamedPath(file: string): Promise<Found> {
   return { launcher, version };
 }
 
-async function candidates(environment: PrivateEnvironment, usePython: boolean): Promise<Launcher[]> {
+/** Whether the workspace's Python environments count: an interpreter of a workspace that is not trusted may be any program. */
+export function usesPython(): boolean {
+  const settings = vscode.workspace.getConfiguration("hef.server");
+  return vscode.workspace.isTrusted && !settings.get("path", "").trim() && settings.get("usePythonEnvironment", true);
+}
+
+async function candidates(environment: PrivateEnvironment): Promise<Launcher[]> {
   const found: Launcher[] = [];
-  // An interpreter in a workspace that is not trusted may be any program.
-  if (usePython && vscode.workspace.isTrusted) {
+  if (usesPython()) {
     for (const [interpreter, origin] of await workspaceInterpreters()) {
       found.push(ofInterpreter(interpreter, origin));
     }

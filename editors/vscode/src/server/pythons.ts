@@ -12,6 +12,7 @@ const SUPPORTED = "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3
 /** What is used of the API of the Python extension (ms-python.python). */
 interface PythonApi {
   readonly environments: {
+    readonly onDidChangeActiveEnvironmentPath: vscode.Event<unknown>;
     getActiveEnvironmentPath(resource?: vscode.Uri): { readonly path: string };
     resolveEnvironment(
       environment: { readonly path: string },
@@ -43,18 +44,28 @@ export async function workspaceInterpreters(): Promise<[interpreter: string, ori
 }
 
 async function activeInterpreter(): Promise<string | undefined> {
-  const extension = vscode.extensions.getExtension<PythonApi>("ms-python.python");
-  if (!extension) {
-    return undefined;
-  }
   try {
-    const { environments } = await extension.activate();
+    const environments = (await pythonApi())?.environments;
     const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
-    const environment = await environments.resolveEnvironment(environments.getActiveEnvironmentPath(folder));
+    const environment = await environments?.resolveEnvironment(environments.getActiveEnvironmentPath(folder));
     return environment?.executable.uri?.fsPath;
   } catch {
     return undefined; // another extension's trouble; there are further places to look
   }
+}
+
+/** Hears of another environment that is made the active one; of none where there is no Python extension. */
+export async function followActiveEnvironment(onChange: () => void): Promise<vscode.Disposable> {
+  try {
+    const listening = (await pythonApi())?.environments.onDidChangeActiveEnvironmentPath(onChange);
+    return listening ?? new vscode.Disposable(() => undefined);
+  } catch {
+    return new vscode.Disposable(() => undefined); // as above
+  }
+}
+
+async function pythonApi(): Promise<PythonApi | undefined> {
+  return await vscode.extensions.getExtension<PythonApi>("ms-python.python")?.activate();
 }
 
 /** One on PATH of a version that the server runs on. */
