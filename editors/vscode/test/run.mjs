@@ -47,10 +47,16 @@ async function passes(file) {
     console.error(`  FAILED: ${error.stack}`);
     const name = `failed-${file.replace(/\.mjs$/, "")}`;
     await editor.picture(name);
-    await editor.command("hef: Show the Log").then(() => editor.picture(`${name}-log`)).catch(() => undefined);
+    await pictureOfLog(editor, `${name}-log`).catch(() => undefined);
     return false;
   } finally {
     await editor.page.close();
     await host.stop();
   }
+}
+
+async function pictureOfLog(editor, name) {
+  await editor.command("hef: Show the Log");
+  await editor.page.waitForTimeout(2000);
+  await editor.picture(name);
 }
