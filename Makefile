@@ -56,7 +56,7 @@ test-editors-short: fetch-editors-short  ## Drive VS Code and Neovim a little, a
 fetch-editors-short: fetch-neovim fetch-vscode vsix model
 
 fetch-neovim: $(STAMP)
-	$(BIN)/python tests/editors/install.py neovim-0.11 neovim-0.12
+	$(BIN)/python tests/editors/install.py neovim-0.11 neovim-0.12 stylua
 
 test-neovim: fetch-neovim model  ## Drive Neovim 0.11 and 0.12, headless and on a screen.
 	HEF_TEST_EDITORS=1 $(BIN)/python -m pytest tests/editors -k neovim

@@ -24,7 +24,9 @@ export function activate(context: vscode.ExtensionContext): void {
   running = service;
 
   const install = async (): Promise<void> => {
-    if (await environment.make()) {
+    if (!environment.isMaking) {
+      service.sayBusy("setting up");
+      await environment.make();
       await service.restart();
     }
   };

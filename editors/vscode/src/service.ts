@@ -71,6 +71,11 @@ export class Service implements vscode.Disposable {
     }
   }
 
+  /** For work before a server is there; the next start says something else. */
+  sayBusy(doing: string): void {
+    this.tell(report(doing));
+  }
+
   async stop(): Promise<void> {
     const client = this.client;
     this.client = undefined;

@@ -28,7 +28,7 @@ export class Editor {
     return (await item.count()) ? (await item.innerText()).trim() : "";
   }
 
-  async waitForStatus(wanted, seconds = 90) {
+  async waitForStatus(wanted, seconds = 240) {
     await this.until(async () => wanted.test(await this.status()), `a status like ${wanted}`, seconds);
     return await this.status();
   }
@@ -85,7 +85,7 @@ export class Editor {
     return parts.join("").replaceAll("\u00a0", " ");
   }
 
-  async waitForGhost(seconds = 90) {
+  async waitForGhost(seconds = 180) {
     await this.until(async () => (await this.ghost()).trim() !== "", "ghost text", seconds);
     await sleep(300); // the second of two answers may replace the first
     return await this.ghost();
@@ -151,6 +151,7 @@ export class Editor {
   }
 
   async picture(name) {
+    await sleep(500); // what fades in or out is done with it
     await this.page.screenshot({ path: join(PICTURES, `${name}.png`) });
   }
 

@@ -24,6 +24,7 @@ const QUIET = {
   "chat.commandCenter.enabled": false,
   "extensions.ignoreRecommendations": true,
   "telemetry.telemetryLevel": "off",
+  "git.openRepositoryInParentFolders": "never",
   "editor.fontFamily": "DejaVu Sans Mono, monospace",
   "editor.minimap.enabled": false,
   "window.commandCenter": false,

@@ -9,6 +9,9 @@ import { run } from "../running";
 import { ofInterpreter, versionOf } from "./launcher";
 import { interpreterIn, supportedPython } from "./pythons";
 
+/** What tells how far pip is; its warnings are for the log. */
+const STEP_OF_PIP = /^\s*(Collecting|Downloading|Building|Preparing|Installing|Successfully)/;
+
 export class PrivateEnvironment {
   private readonly folder: string;
   private making = false;
@@ -28,11 +31,12 @@ export class PrivateEnvironment {
     return existsSync(this.interpreter);
   }
 
-  /** Makes it anew, with progress and a log; whether it has a server afterwards. */
+  get isMaking(): boolean {
+    return this.making;
+  }
+
+  /** Makes it anew, with progress and a log; whether it has a server afterwards. Not while it is being made. */
   async make(): Promise<boolean> {
-    if (this.making) {
-      return false;
-    }
     this.making = true;
     try {
       return await this.makeWithProgress();
@@ -71,7 +75,9 @@ export class PrivateEnvironment {
     }
     const onLine = (line: string): void => {
       this.log.info(line);
-      say(shortened(line));
+      if (STEP_OF_PIP.test(line)) {
+        say(shortened(line.trim()));
+      }
     };
     await rm(this.folder, { recursive: true, force: true });
     await mkdir(path.dirname(this.folder), { recursive: true });

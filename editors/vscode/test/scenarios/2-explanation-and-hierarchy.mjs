@@ -48,15 +48,15 @@ export default async function (editor, step) {
   step("a change on the disk lights up in the tree");
 
   await editor.command("hef: Explain the Last Suggestion");
-  await editor.webview("td a");
+  await editor.webview("li a");
   await editor.page.waitForTimeout(1000); // VS Code puts a frame in place of the one it loads in
-  const page = await editor.webview("td a");
-  const texts = await page.locator("td a").allInnerTexts();
+  const page = await editor.webview("li a");
+  const texts = await page.locator("li a").allInnerTexts();
   step(`the explanation names ${JSON.stringify(texts)}`);
   await editor.picture("explanation");
   const chunk = texts.find((text) => /\.py:\d+-\d+$/.test(text));
   assert(chunk, "no chunk is named");
-  await page.locator("td a", { hasText: chunk }).first().click();
+  await page.locator("li a", { hasText: chunk }).first().click();
   const name = /([\w]+\.py):/.exec(chunk)[1];
   await editor.page.locator(".tab.active", { hasText: name }).waitFor();
   step(`its link opened ${name}`);

@@ -13,6 +13,7 @@ export default async function (editor, step) {
   const offer = editor.notification("the server was not found");
   await offer.getByRole("button", { name: "Set Up", exact: true }).click();
   await editor.notification("Collecting").waitFor({ timeout: 120_000 });
+  assert.match(await editor.status(), /hef: setting up/);
   await editor.picture("setting-up");
   step("pip works, and its lines are shown");
 
