@@ -1,4 +1,4 @@
-"""The commands and files that docs/editors.md tells a newcomer, as they stand there."""
+"""Commands, files and code as docs/editors.md and the Neovim plugin's help file tell them."""
 
 from __future__ import annotations
 
@@ -56,3 +56,12 @@ def write(blocks: list[Block], home: Path) -> None:
 
 def commands(blocks: list[Block]) -> str:
     return "".join(block.text for block in blocks if block.language == "sh")
+
+
+def help_block(after: str) -> str:
+    """The first block of code in the Neovim plugin's help file behind the words `after`."""
+    text = (ROOT / "editors/neovim/doc/hef-lsp.txt").read_text()
+    assert text.count(after) == 1, f"{after!r} must stand once in the help file"
+    block = re.search(r" >(?:lua|vim|sh)?\n(.*?)\n<", text.split(after)[1], re.DOTALL)
+    assert block, f"no code behind {after!r}"
+    return block[1]

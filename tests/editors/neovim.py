@@ -13,7 +13,7 @@ from typing import Any
 from editor_paths import ROOT
 
 PLUGIN = ROOT / "editors/neovim"
-WAIT_S = 60.0
+WAIT_S = 180.0
 INIT = """
 vim.opt.runtimepath:append({plugin})
 vim.opt.swapfile = false

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from editor_paths import missing
 
-WAIT_S = 120.0
+WAIT_S = 600.0
+"""No measure of speed: a busy machine may take minutes to load the models."""
 
 
 class Screen:

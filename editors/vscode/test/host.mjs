@@ -112,7 +112,7 @@ async function stop(server, root) {
 }
 
 async function healthy(port) {
-  for (let attempt = 0; attempt < 150; attempt += 1) {
+  for (let attempt = 0; attempt < 900; attempt += 1) {
     try {
       if ((await fetch(`http://127.0.0.1:${port}/healthz`)).ok) {
         return;

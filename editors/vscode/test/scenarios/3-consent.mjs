@@ -32,7 +32,7 @@ export default async function (editor, step) {
 
   await editor.page.waitForTimeout(3000); // VS Code keeps answers a little later than they are given
   await editor.page.reload();
-  await editor.waitForStatus(/hef: no model/, 60);
+  await editor.waitForStatus(/hef: no model/);
   await editor.page.waitForTimeout(3000);
   assert.equal(await editor.page.locator(".notification-toast", { hasText: "hef-lsp" }).count(), 0, "asked again");
   step("nothing is asked a second time");

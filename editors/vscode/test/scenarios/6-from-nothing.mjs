@@ -31,12 +31,12 @@ export default async function (editor, step) {
   await editor.openFile("till.py");
   await editor.press("Control+End");
   await editor.type("    if");
-  const ghost = await editor.waitForGhost(180);
+  const ghost = await editor.waitForGhost();
   step(`the first ghost text: ${JSON.stringify(ghost)}`);
   await editor.picture("first-ghost-text");
   const before = await editor.saved(FILE);
-  await editor.waitForGhost(180);
+  await editor.waitForGhost();
   await editor.press("Tab");
-  await editor.until(async () => (await editor.saved(FILE)).length > before.length, "the text in the file", 30);
+  await editor.until(async () => (await editor.saved(FILE)).length > before.length, "the text in the file", 180);
   step("Tab took it");
 }

@@ -26,7 +26,7 @@ export default async function (editor, step, { server }) {
   writeFileSync(other, `#!/bin/sh\necho "$@" >> "${started}"\nexec "${server}" "$@"\n`);
   chmodSync(other, 0o755);
   editor.changeMachine({ "python.defaultInterpreterPath": other });
-  await editor.until(() => existsSync(started) && readFileSync(started, "utf8").includes("hef_lsp serve"), "its server", 60);
+  await editor.until(() => existsSync(started) && readFileSync(started, "utf8").includes("hef_lsp serve"), "its server", 180);
   await editor.waitForStatus(/hef: ready/);
   step("it follows to another environment");
 
