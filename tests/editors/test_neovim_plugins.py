@@ -7,6 +7,7 @@ clone of each by its own name (lazy.nvim, blink.cmp, nvim-cmp, cmp-nvim-lsp); wi
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -109,7 +110,9 @@ def test_blink_lists_it_beside_the_ghost_text(begin: Begin) -> None:
 
 def test_cmp_lists_it_beside_the_ghost_text(begin: Begin) -> None:
     neovim = begin(plugin("nvim-cmp") + plugin("cmp-nvim-lsp") + CMP + OURS)
-    neovim.keys("Goret")
+    for key in ("Go", "r", "e", "t"):  # as typed: its source is made when insert mode begins
+        neovim.keys(key)
+        time.sleep(0.5)
     label = "(require('cmp').get_entries()[1] or { completion_item = {} }).completion_item.label"
     neovim.wait(lambda: neovim.lua(label) == f"ret{SCRIPT}", "cmp's list", lambda: str(neovim.lua(label)))
     assert neovim.lua("require('cmp').visible()")

@@ -112,7 +112,7 @@ def test_vim_with_vim_lsp_lists_the_suggestion(
     vimrc = home / "vimrc"
     words = {
         "vim_lsp": Path(os.environ[PLUGINS]) / "vim-lsp",
-        "command": json.dumps(shlex.join(server)),
+        "command": json.dumps(server),
         "recipe": ROOT / "editors/vim/vim-lsp.vim",
     }
     vimrc.write_text(VIM_LSP.format(**words))
