@@ -138,7 +138,9 @@ class Neovim:
 
     def _remote(self, *arguments: str) -> str:
         command = [self._program, "--clean", "--server", self._socket, *arguments]
-        run = subprocess.run(command, env=self._env, capture_output=True, text=True, timeout=30, check=False)
+        run = subprocess.run(
+            command, env=self._env, capture_output=True, text=True, timeout=WAIT_S, check=False
+        )
         assert run.returncode == 0, run.stderr
         return run.stdout
 

@@ -192,7 +192,7 @@ def emacs_says(home: Path, workspace: Path, server: list[str], script: str) -> s
     path.write_text(filled)
     command = [emacs, "-Q", "--batch", "-l", str(path)]
     env = {**os.environ, "HOME": str(home)}
-    run = subprocess.run(command, capture_output=True, text=True, timeout=90, env=env, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=600, env=env, check=False)
     return run.stdout + run.stderr
 
 
