@@ -33,10 +33,12 @@ const QUIET = {
 /**
  * `machine` are settings that only the machine may say; `models`: "users" shares the user's models; `venv` is a
  * virtual environment that is to be the workspace's. `others`: name -> text of the one file of each further folder.
- * `extensions`: further ones, each a .vsix or a folder that is packaged first.
+ * `extensions`: further ones, each a .vsix or a folder that is packaged first. `programs`: name -> text of scripts that are
+ * put into the run's folder; `machine` may be a function of that folder.
  */
 export async function startHost(wishes = {}) {
-  const { settings = {}, machine = {}, environment = {}, models = "users", venv, others, extensions: more = [] } = wishes;
+  const { settings = {}, machine = {}, environment = {}, models = "users", venv, others } = wishes;
+  const { extensions: more = [], programs = {} } = wishes;
   const root = mkdtempSync(join(FETCHED, "run-"));
   const [data, folder, cache] = ["data", "workspace", "cache"].map((name) => join(root, name));
   const extensions = INSTALLED ?? join(root, "extensions");
@@ -45,7 +47,10 @@ export async function startHost(wishes = {}) {
     symlinkSync(venv, join(folder, ".venv"));
   }
   writeJson(join(data, "User", "settings.json"), { "security.workspace.trust.enabled": false, ...QUIET, ...settings });
-  writeJson(join(data, "Machine", "settings.json"), machine);
+  writeJson(join(data, "Machine", "settings.json"), typeof machine === "function" ? machine(root) : machine);
+  for (const [name, text] of Object.entries(programs)) {
+    writeFileSync(join(root, name), text, { mode: 0o755 });
+  }
   writeFileSync(join(root, "config.yaml"), "auth: none\n");
   mkdirSync(join(cache, "hef-lsp"), { recursive: true });
   if (models === "users") {

@@ -41,7 +41,7 @@ async function passes(file) {
   const step = (what) => console.log(`  ${((Date.now() - began) / 1000).toFixed(1).padStart(5)} s  ${what}`);
   console.log(file);
   try {
-    await scenario.default(editor, step, { server });
+    await scenario.default(editor, step);
     return true;
   } catch (error) {
     console.error(`  FAILED: ${error.stack}`);

@@ -147,6 +147,7 @@ function drawLegend(picture: Picture): void {
     ...swatch("hit0", "retrieved"),
     ...swatch("mark fused", "fused"),
     ...swatch("mark waiting", "waits"),
+    ...swatch("news", "changed"),
   );
 }
 

@@ -3,8 +3,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-export const host = ({ server }) => ({
-  machine: { "hef.server.path": server },
+export const host = () => process.env.HEF_TEST_STUB && ({
+  machine: { "hef.server.path": process.env.HEF_TEST_STUB }, // the server with fake models
   settings: { "hef.completion.deadlineMs": 60_000, "editor.quickSuggestions": { other: "off" } },
   others: { beside: "def beside(left, right):\n    return left + right\n" },
 });

@@ -5,8 +5,8 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 
-export const host = ({ server }) => ({
-  machine: { "hef.server.path": server },
+export const host = () => process.env.HEF_TEST_STUB && ({
+  machine: { "hef.server.path": process.env.HEF_TEST_STUB }, // the server with fake models
   settings: {
     "security.workspace.trust.enabled": true,
     "security.workspace.trust.startupPrompt": "never",
