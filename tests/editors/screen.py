@@ -52,6 +52,12 @@ class Screen:
             time.sleep(0.1)
         return shown
 
+    def wait_gone(self, unwanted: str) -> None:
+        ends = time.monotonic() + WAIT_S
+        while unwanted in (shown := self.text()):
+            assert time.monotonic() < ends, f"{unwanted!r} stays; the screen was\n{shown}"
+            time.sleep(0.1)
+
     def close(self) -> None:
         subprocess.run([*self._tmux, "kill-server"], env=self._env, check=False, capture_output=True)
 
