@@ -1,7 +1,7 @@
 # Everything a newcomer needs: `make demo` shows the main job, `make test` runs the tests.
 .DEFAULT_GOAL := help
 .PHONY: help install model demo audit test test-trust test-editors test-editors-short fetch-editors-short fetch-neovim fetch-vscode \
-  test-vscode test-neovim test-other-editors vsix check format docs clean
+  test-vscode test-neovim test-other-editors test-newcomer vsix check format docs clean
 
 # The first interpreter that the project supports (3.11 to 3.13).
 PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \
@@ -56,7 +56,7 @@ test-editors-short: fetch-editors-short  ## Drive VS Code and Neovim a little, a
 fetch-editors-short: fetch-neovim fetch-vscode vsix model
 
 fetch-neovim: $(STAMP)
-	$(BIN)/python tests/editors/install.py neovim-0.11 neovim-0.12
+	$(BIN)/python tests/editors/install.py neovim-0.11 neovim-0.12 stylua
 
 test-neovim: fetch-neovim model  ## Drive Neovim 0.11 and 0.12, headless and on a screen.
 	HEF_TEST_EDITORS=1 $(BIN)/python -m pytest tests/editors -k neovim
@@ -64,6 +64,10 @@ test-neovim: fetch-neovim model  ## Drive Neovim 0.11 and 0.12, headless and on 
 test-other-editors: model  ## Drive Helix, Emacs and Vim.
 	$(BIN)/python tests/editors/install.py helix emacs vim
 	HEF_TEST_EDITORS=1 $(BIN)/python -m pytest tests/editors/test_other_editors.py
+
+test-newcomer: fetch-vscode vsix model  ## Go the way from nothing to the first suggestion in each editor, by the commands of docs/editors.md.
+	$(BIN)/python tests/editors/install.py
+	HEF_TEST_EDITORS=1 $(BIN)/python -m pytest tests/editors/test_newcomer.py
 
 check: $(STAMP)  ## Lint, types, layers, sizes.
 	$(BIN)/ruff check .
@@ -88,9 +92,16 @@ $(VSCODE_STAMP): $(VSCODE)/package-lock.json
 	cd $(VSCODE) && npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-vsix: $(STAMP) $(VSCODE_STAMP)  ## Package the VS Code extension, with the server's wheel in it.
-	rm -rf $(VSCODE)/server $(VSCODE)/dist build
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir $(VSCODE)/server .
+# An environment with pip alone: whoever builds the extension need not have the server's packages.
+WHEELS := $(VSCODE)/node_modules/.wheels
+
+$(WHEELS): $(VSCODE_STAMP)
+	@test -n "$(PYTHON)" || { echo "hef-lsp needs Python 3.11, 3.12 or 3.13; none was found. Install one or say PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv $(WHEELS)
+
+vsix: $(WHEELS)  ## Package the VS Code extension, with the server's wheel in it.
+	rm -rf $(VSCODE)/server $(VSCODE)/dist build/lib build/bdist.*
+	$(WHEELS)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(VSCODE)/server .
 	cp constraints.txt $(VSCODE)/server/
 	cp LICENSE $(VSCODE)/
 	cd $(VSCODE) && npm run --silent check && npm run --silent build && npm run --silent package

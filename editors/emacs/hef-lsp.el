@@ -15,12 +15,19 @@
 (declare-function make-lsp-client "lsp-mode")
 (declare-function lsp-stdio-connection "lsp-mode")
 
+(defvar hef-lsp--notifications
+  (let ((handlers (make-hash-table :test 'equal)))
+    (puthash "hef/status" #'ignore handlers)
+    handlers)
+  "What lsp-mode would warn of as unknown.")
+
 (with-eval-after-load 'lsp-mode
   (lsp-register-client
    (make-lsp-client
     :new-connection (lsp-stdio-connection (lambda () hef-lsp-command))
     :activation-fn (lambda (&rest _) (derived-mode-p 'prog-mode))
     :server-id 'hef-lsp
+    :notification-handlers hef-lsp--notifications
     :add-on? t
     :priority -1)))
 

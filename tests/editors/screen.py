@@ -10,7 +10,8 @@ from pathlib import Path
 
 from editor_paths import missing
 
-WAIT_S = 120.0
+WAIT_S = 600.0
+"""No measure of speed: a busy machine may take minutes to load the models."""
 
 
 class Screen:
@@ -50,6 +51,12 @@ class Screen:
             assert time.monotonic() < ends, f"waited {WAIT_S} s for {wanted!r}; the screen was\n{shown}"
             time.sleep(0.1)
         return shown
+
+    def wait_gone(self, unwanted: str) -> None:
+        ends = time.monotonic() + WAIT_S
+        while unwanted in (shown := self.text()):
+            assert time.monotonic() < ends, f"{unwanted!r} stays; the screen was\n{shown}"
+            time.sleep(0.1)
 
     def close(self) -> None:
         subprocess.run([*self._tmux, "kill-server"], env=self._env, check=False, capture_output=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SCRIPT
-from editor_paths import HOME, ROOT, missing, program, stub_command
+from editor_paths import HOME, PLUGINS, ROOT, missing, program, stub_command
 from neovim import isolated
 from screen import Screen
 
@@ -22,6 +22,14 @@ HELIX = """
 [[language]]
 name = "python"
 language-servers = ["hef-lsp"]
+"""
+VIM_LSP = """
+set nocompatible
+filetype plugin on
+set runtimepath+={vim_lsp}
+let g:hef_lsp_command = {command}
+source {recipe}
+autocmd FileType * setlocal omnifunc=lsp#complete
 """
 VIM = """
 set nocompatible
@@ -87,6 +95,27 @@ def test_vim_with_ale_lists_the_suggestion(
     vimrc = home / "vimrc"
     command = json.dumps(shlex.join(server))
     vimrc.write_text(VIM.format(ale=ale, command=command, recipe=ROOT / "editors/vim/ale.vim"))
+    screen = Screen(home, shlex.join([vim, "-u", str(vimrc), str(workspace / "adding.py")]), isolated(home))
+    screens.append(screen)
+    screen.wait("total = 0")
+    screen.type("Goret")
+    screen.wait("return left + right", asking=("C-x", "C-o"))
+
+
+def test_vim_with_vim_lsp_lists_the_suggestion(
+    home: Path, workspace: Path, server: list[str], screens: list[Screen]
+) -> None:
+    """vim-lsp is a folder of its own name in the one that HEF_TEST_PLUGINS names."""
+    vim = program("vim", "vim")
+    if PLUGINS not in os.environ:
+        pytest.skip(f"vim-lsp cannot be had from Debian: name a folder that has it in {PLUGINS}")
+    vimrc = home / "vimrc"
+    words = {
+        "vim_lsp": Path(os.environ[PLUGINS]) / "vim-lsp",
+        "command": json.dumps(server),
+        "recipe": ROOT / "editors/vim/vim-lsp.vim",
+    }
+    vimrc.write_text(VIM_LSP.format(**words))
     screen = Screen(home, shlex.join([vim, "-u", str(vimrc), str(workspace / "adding.py")]), isolated(home))
     screens.append(screen)
     screen.wait("total = 0")
@@ -163,7 +192,7 @@ def emacs_says(home: Path, workspace: Path, server: list[str], script: str) -> s
     path.write_text(filled)
     command = [emacs, "-Q", "--batch", "-l", str(path)]
     env = {**os.environ, "HOME": str(home)}
-    run = subprocess.run(command, capture_output=True, text=True, timeout=90, env=env, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=600, env=env, check=False)
     return run.stdout + run.stderr
 
 

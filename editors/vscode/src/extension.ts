@@ -8,7 +8,8 @@ import { openPlace, type Place } from "./places";
 import { HierarchyView } from "./hierarchy/view";
 import { chooseContext, chooseModel, showMenu } from "./menu";
 import { PrivateEnvironment } from "./server/environment";
-import { nameServer } from "./server/finding";
+import { nameServer, usesPython } from "./server/finding";
+import { followActiveEnvironment } from "./server/pythons";
 import { NO_SERVER, Service } from "./service";
 import { StatusBar } from "./statusBar";
 
@@ -23,7 +24,9 @@ export function activate(context: vscode.ExtensionContext): void {
   running = service;
 
   const install = async (): Promise<void> => {
-    if (await environment.make()) {
+    if (!environment.isMaking) {
+      service.sayBusy("setting up");
+      await environment.make();
       await service.restart();
     }
   };
@@ -51,7 +54,10 @@ export function activate(context: vscode.ExtensionContext): void {
     hierarchy,
     new StatusBar(service),
     vscode.window.registerWebviewViewProvider("hef.hierarchyView", hierarchy),
-    vscode.workspace.onDidGrantWorkspaceTrust(() => service.restart()),
+    vscode.workspace.onDidGrantWorkspaceTrust(async () => {
+      await service.restart();
+      await followPython(context, service);
+    }),
     vscode.workspace.onDidChangeConfiguration((event) => {
       if (event.affectsConfiguration("hef.server")) {
         void service.restart();
@@ -59,6 +65,18 @@ export function activate(context: vscode.ExtensionContext): void {
     }),
   );
   void service.restart().then(() => offer(service, install));
+  void followPython(context, service);
+}
+
+async function followPython(context: vscode.ExtensionContext, service: Service): Promise<void> {
+  const look = (): void => {
+    if (usesPython()) {
+      void service.lookAgain();
+    }
+  };
+  if (usesPython()) { // else the Python extension is left asleep
+    context.subscriptions.push(await followActiveEnvironment(look));
+  }
 }
 
 export async function deactivate(): Promise<void> {

@@ -19,8 +19,9 @@ const MODE_MEANINGS: Readonly<Record<(typeof CONTEXT_MODES)[number], string>> = 
 
 export async function showMenu(service: Service): Promise<void> {
   const { state, message } = service.status;
+  const which = service.launcher ? ` ${service.version ?? ""} (${service.launcher.origin})` : "";
   const picked = await vscode.window.showQuickPick(entries(service), {
-    title: `hef-lsp ${service.version ?? ""}: ${state}${message ? `, ${message}` : ""}`,
+    title: `hef-lsp${which}: ${state}${message ? `, ${message}` : ""}`,
     placeHolder: "What to do",
   });
   if (picked) {

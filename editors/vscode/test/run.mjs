@@ -45,10 +45,18 @@ async function passes(file) {
     return true;
   } catch (error) {
     console.error(`  FAILED: ${error.stack}`);
-    await editor.picture(`failed-${file.replace(/\.mjs$/, "")}`);
+    const name = `failed-${file.replace(/\.mjs$/, "")}`;
+    await editor.picture(name);
+    await pictureOfLog(editor, `${name}-log`).catch(() => undefined);
     return false;
   } finally {
     await editor.page.close();
     await host.stop();
   }
+}
+
+async function pictureOfLog(editor, name) {
+  await editor.command("hef: Show the Log");
+  await editor.page.waitForTimeout(2000);
+  await editor.picture(name);
 }

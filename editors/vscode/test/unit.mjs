@@ -1,8 +1,8 @@
 // What can be tried without an editor: pages that hold foreign text, and how the server is started.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -70,4 +70,24 @@ test("a program that is not there is an outcome, not an exception", async () => 
   const outcome = await run("/no/such/program", ["--version"]);
   assert.equal(outcome.code, null);
   assert.match(outcome.errors, /ENOENT/);
+});
+
+test("no two files import each other, by whatever way", () => {
+  const source = join(here, "src");
+  const files = readdirSync(source, { recursive: true }).filter((name) => name.endsWith(".ts"));
+  const named = /from "(\.[^"]+)"/g; // types, too
+  const imports = new Map(files.map((name) => {
+    const text = readFileSync(join(source, name), "utf8");
+    return [name, [...text.matchAll(named)].map(([, path]) => `${join(dirname(name), path)}.ts`)];
+  }));
+  const done = new Set();
+  const visit = (name, way) => {
+    assert(!way.includes(name), `a circle: ${[...way, name].join(" -> ")}`);
+    if (!done.has(name)) {
+      assert(imports.has(name), `${way.at(-1)} imports ${name}, which is not there`);
+      imports.get(name).forEach((next) => visit(next, [...way, name]));
+      done.add(name);
+    }
+  };
+  files.forEach((name) => visit(name, []));
 });

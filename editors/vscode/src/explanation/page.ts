@@ -13,15 +13,15 @@ const SOURCES: Readonly<Record<string, string>> = {
 };
 
 const STYLE = `
-body { padding: 0 1.2em 2em; line-height: 1.5; }
-table { border-collapse: collapse; width: 100%; margin-bottom: 1em; }
-th, td { text-align: left; padding: 0.2em 0.8em 0.2em 0; vertical-align: top; }
-th { border-bottom: 1px solid var(--vscode-panel-border); font-weight: 600; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-pre { margin: 0; padding: 0.4em 0.6em; background: var(--vscode-textCodeBlock-background); overflow-x: auto; }
-td pre { max-width: 34em; }
-tr.unused { opacity: 0.6; }
-.note { color: var(--vscode-descriptionForeground); }
+body { padding: 0 1.2em 2em; line-height: 1.5; overflow-wrap: anywhere; }
+table { border-collapse: collapse; margin-bottom: 1em; }
+td { padding: 0.1em 1.5em 0.1em 0; vertical-align: top; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+pre { margin: 0.3em 0 0; padding: 0.4em 0.6em; background: var(--vscode-textCodeBlock-background); overflow-x: auto; }
+ol { list-style: none; margin: 0; padding: 0; }
+li { margin: 0 0 1.1em; padding-left: 0.8em; border-left: 3px solid var(--vscode-charts-green); }
+li.unused { border-left-color: var(--vscode-panel-border); }
+.note { color: var(--vscode-descriptionForeground); margin: 0; font-size: 0.92em; }
 `;
 
 export function explanationPage(explanation: Explanation | null | undefined, root?: string): string {
@@ -48,21 +48,17 @@ function hits(found: readonly ExplainedHit[], root: string | undefined): string 
   if (found.length === 0) {
     return "<p>Nothing was retrieved for it.</p>";
   }
-  const head =
-    '<tr><th>Place</th><th>Kind</th><th class="number">Score</th><th class="number">By meaning</th>' +
-    '<th class="number">By words</th></tr>';
-  return `<table>${head}${found.map((hit) => row(hit, root)).join("")}</table>`;
+  return `<ol>${found.map((hit) => entry(hit, root)).join("")}</ol>`;
 }
 
-function row(hit: ExplainedHit, root: string | undefined): string {
+/** One below the other: the panel is often narrow. */
+function entry(hit: ExplainedHit, root: string | undefined): string {
   const place = { path: hit.path, root, startLine: hit.start_line, endLine: hit.end_line };
   const lines = hit.kind === "chunk" ? `:${hit.start_line + 1}-${hit.end_line}` : "";
-  const cells = [
-    `<td>${commandLink(OPEN_PLACE, place, `${hit.path || "(the whole workspace)"}${lines}`)}${preview(hit)}</td>`,
-    `<td>${hit.kind}${hit.used ? "" : ", not used"}</td>`,
-    ...[hit.score, hit.dense_score, hit.lexical_score].map((score) => `<td class="number">${score.toFixed(3)}</td>`),
-  ];
-  return `<tr${hit.used ? "" : ' class="unused"'}>${cells.join("")}</tr>`;
+  const link = commandLink(OPEN_PLACE, place, `${hit.path || "(the whole workspace)"}${lines}`);
+  const [score, meaning, words] = [hit.score, hit.dense_score, hit.lexical_score].map((figure) => figure.toFixed(3));
+  const facts = `${hit.kind}${hit.used ? "" : ", not used"}; score ${score}, by meaning ${meaning}, by words ${words}`;
+  return `<li${hit.used ? "" : ' class="unused"'}>${link}<p class="note">${facts}</p>${preview(hit)}</li>`;
 }
 
 function preview(hit: ExplainedHit): string {

@@ -144,14 +144,18 @@ function drawLegend(picture: Picture): void {
   legend.replaceChildren(
     element("span", "", [picture.state, first, pending ? `${pending} to fuse` : ""].filter(Boolean).join(" · ")),
     element("br", ""),
-    ...swatch("hit0", "retrieved"),
-    ...swatch("mark fused", "fused"),
-    ...swatch("mark waiting", "waits"),
+    swatch("hit0", "retrieved"),
+    swatch("mark fused", "fused"),
+    swatch("mark waiting", "waits"),
+    swatch("news", "changed"),
   );
 }
 
-function swatch(name: string, text: string): HTMLElement[] {
-  return [element("span", `swatch ${name}`), element("span", "", text)];
+/** A colour with its meaning, which no line break parts. */
+function swatch(name: string, text: string): HTMLElement {
+  const entry = element("span", "entry");
+  entry.append(element("span", `swatch ${name}`), element("span", "", text));
+  return entry;
 }
 
 function element(tag: string, name: string, text = ""): HTMLElement {

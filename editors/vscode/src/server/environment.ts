@@ -6,11 +6,11 @@ import * as path from "node:path";
 import * as vscode from "vscode";
 
 import { run } from "../running";
-import { onPath } from "./finding";
 import { ofInterpreter, versionOf } from "./launcher";
-import { interpreterIn } from "./pythons";
+import { interpreterIn, supportedPython } from "./pythons";
 
-const SUPPORTED = "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))";
+/** What tells how far pip is; its warnings are for the log. */
+const STEP_OF_PIP = /^\s*(Collecting|Downloading|Building|Preparing|Installing|Successfully)/;
 
 export class PrivateEnvironment {
   private readonly folder: string;
@@ -31,11 +31,12 @@ export class PrivateEnvironment {
     return existsSync(this.interpreter);
   }
 
-  /** Makes it anew, with progress and a log; whether it has a server afterwards. */
+  get isMaking(): boolean {
+    return this.making;
+  }
+
+  /** Makes it anew, with progress and a log; whether it has a server afterwards. Not while it is being made. */
   async make(): Promise<boolean> {
-    if (this.making) {
-      return false;
-    }
     this.making = true;
     try {
       return await this.makeWithProgress();
@@ -74,7 +75,9 @@ export class PrivateEnvironment {
     }
     const onLine = (line: string): void => {
       this.log.info(line);
-      say(shortened(line));
+      if (STEP_OF_PIP.test(line)) {
+        say(shortened(line.trim()));
+      }
     };
     await rm(this.folder, { recursive: true, force: true });
     await mkdir(path.dirname(this.folder), { recursive: true });
@@ -105,17 +108,6 @@ export class PrivateEnvironment {
     const constraints = path.join(shipped, "constraints.txt");
     return [...(existsSync(constraints) ? ["--constraint", constraints] : []), path.join(shipped, wheel)];
   }
-}
-
-async function supportedPython(): Promise<string | undefined> {
-  const names = ["python3", "python3.12", "python3.13", "python3.11", "python"];
-  for (const name of names) {
-    const file = onPath(process.platform === "win32" ? `${name}.exe` : name);
-    if (file && (await run(file, ["-I", "-c", SUPPORTED], { timeoutMs: 20_000 })).code === 0) {
-      return file;
-    }
-  }
-  return undefined;
 }
 
 function shortened(line: string, most = 60): string {

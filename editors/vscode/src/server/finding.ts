@@ -6,6 +6,7 @@ import * as vscode from "vscode";
 
 import { type Launcher, ofInterpreter, ofPath, versionOf } from "./launcher";
 import type { PrivateEnvironment } from "./environment";
+import { onPath } from "./path";
 import { workspaceInterpreters } from "./pythons";
 
 export interface Found {
@@ -26,7 +27,7 @@ export async function findServer(
   if (named) {
     return await atNamedPath(named);
   }
-  for (const launcher of await candidates(environment, settings.get("usePythonEnvironment", true))) {
+  for (const launcher of await candidates(environment)) {
     const version = await versionOf(launcher);
     log.info(`${launcher.command} (${launcher.origin}): ${version ? `hef-lsp ${version}` : "no server"}`);
     if (version) {
@@ -48,15 +49,20 @@ async function atNamedPath(file: string): Promise<Found> {
   return { launcher, version };
 }
 
-async function candidates(environment: PrivateEnvironment, usePython: boolean): Promise<Launcher[]> {
+/** Whether the workspace's Python environments count: an interpreter of a workspace that is not trusted may be any program. */
+export function usesPython(): boolean {
+  const settings = vscode.workspace.getConfiguration("hef.server");
+  return vscode.workspace.isTrusted && !settings.get("path", "").trim() && settings.get("usePythonEnvironment", true);
+}
+
+async function candidates(environment: PrivateEnvironment): Promise<Launcher[]> {
   const found: Launcher[] = [];
-  // An interpreter in a workspace that is not trusted may be any program.
-  if (usePython && vscode.workspace.isTrusted) {
+  if (usesPython()) {
     for (const [interpreter, origin] of await workspaceInterpreters()) {
       found.push(ofInterpreter(interpreter, origin));
     }
   }
-  const program = onPath(process.platform === "win32" ? "hef-lsp.exe" : "hef-lsp");
+  const program = onPath("hef-lsp");
   if (program) {
     found.push(ofPath(program, "PATH"));
   }
@@ -86,13 +92,4 @@ function wrongWith(file: string): string | undefined {
     return undefined;
   }
   return !path.isAbsolute(file) ? "not an absolute path" : existsSync(file) ? undefined : "there is no such file";
-}
-
-/** Relative entries of PATH are passed over: they would mean the folder that happens to be current. */
-export function onPath(program: string): string | undefined {
-  return (process.env["PATH"] ?? "")
-    .split(path.delimiter)
-    .filter((folder) => path.isAbsolute(folder))
-    .map((folder) => path.join(folder, program))
-    .find((file) => existsSync(file));
 }

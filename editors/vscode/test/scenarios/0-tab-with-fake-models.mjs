@@ -20,14 +20,14 @@ export default async function (editor, step) {
   await editor.openFile("till.py");
   await editor.press("Control+End");
   await editor.type("    ret");
-  await editor.until(async () => (await editor.ghost()).includes(script), `ghost text ${script}`, 90);
+  await editor.until(async () => (await editor.ghost()).includes(script), `ghost text ${script}`, 600);
   step(`ghost text: ${JSON.stringify(await editor.ghost())}`);
   await editor.picture("fake-ghost-text");
   const before = await editor.saved(FILE);
   assert(before.endsWith("    ret"), `what is only grey must not be in the file: ${before.slice(-40)}`);
 
-  await editor.until(async () => (await editor.ghost()).includes(script), "ghost text after saving", 90);
+  await editor.until(async () => (await editor.ghost()).includes(script), "ghost text after saving", 600);
   await editor.press("Tab");
-  await editor.until(async () => (await editor.saved(FILE)).endsWith(`    ret${script}`), "the text in the file", 30);
+  await editor.until(async () => (await editor.saved(FILE)).endsWith(`    ret${script}`), "the text in the file", 180);
   step("Tab took it");
 }

@@ -17,13 +17,13 @@ export default async function (editor, step) {
   await editor.openFile("till.py");
   await editor.press("Control+End");
   await editor.type("    i");
-  await editor.until(async () => (await editor.listText()).includes("hef-lsp"), "an entry of hef-lsp in the list", 90);
+  await editor.until(async () => (await editor.listText()).includes("hef-lsp"), "an entry of hef-lsp in the list", 600);
   await editor.picture("list-while-typing");
   step(`the list opened by itself: ${JSON.stringify((await editor.listText()).split("\n").slice(0, 2))}`);
   const before = (await editor.saved("shop/till.py")).length;
   if (!(await editor.listText())) {
     await editor.press("Control+Space");
-    await editor.until(async () => (await editor.listText()).includes("hef-lsp"), "the list again", 90);
+    await editor.until(async () => (await editor.listText()).includes("hef-lsp"), "the list again", 600);
   }
   await editor.press("Enter");
   await editor.until(async () => (await editor.saved("shop/till.py")).length > before + 1, "the entry's text");
