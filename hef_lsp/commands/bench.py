@@ -133,6 +133,7 @@ def soak(
     key_ms: Annotated[float, typer.Option(min=0, help="Least time between two keys.")] = 120.0,
     model: Model = "auto",
     embedder: EmbedderName = "static",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 means all physical cores.")] = 0,
     json_file: JsonFile = None,
 ) -> None:
     """Edit, withdraw and save for a long time; what grows: resident memory, p95, threads, open files."""
@@ -141,7 +142,7 @@ def soak(
     from hef_lsp.bench.replay import Pace
     from hef_lsp.lsp_client import ServerDied, ServerNotReady
 
-    options: dict[str, Any] = {"model": {"name": model, "embedder": embedder}}
+    options: dict[str, Any] = {"model": {"name": model, "embedder": embedder, "threads": threads}}
     plan = bench.SoakPlan(_folder(workspace), minutes, lines, seed, Pace(key_ms), options)
     try:
         with named_errors(), err().status("starting the server") as status:
