@@ -39,8 +39,15 @@ class LayeredMap(Mapping[K, V]):
         n_new = sum(key not in self for key in put)
         after._length = self._length + n_new - sum(key in self for key in set(gone))
         if len(over) + len(after._gone) > max(LEAST_MERGED, len(base) // MERGED_ONE_IN):
-            after._base, after._over, after._gone = dict(after.items()), {}, set()
+            after._merge()
         return after
+
+    def _merge(self) -> None:
+        merged = dict(self._base)
+        for key in self._gone:
+            del merged[key]
+        merged.update(self._over)
+        self._base, self._over, self._gone = merged, {}, set()
 
     def __getitem__(self, key: K) -> V:
         if key in self._over:
