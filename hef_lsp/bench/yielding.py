@@ -31,7 +31,10 @@ MOST_RATIO = 1.5
 
 @dataclass(frozen=True)
 class YieldingPlan:
-    """`n_turns` passages at rest and as many beside the index. `command` starts another server than our own."""
+    """`n_turns` passages at rest, and as many beside the index.
+
+    `command` starts another server than our own.
+    """
 
     workspace: Path
     n_turns: int = 6
@@ -120,7 +123,9 @@ def _spread(replay: Replay) -> Spread:
 
 def yielding_table(report: Report) -> Table:
     """Both spreads and the ratio, which should stay below `MOST_RATIO`."""
-    title = f"beside {report['indexes_begun']} first indexes, at work {report['share_at_work']:.0%} of the time"
+    title = (
+        f"beside {report['indexes_begun']} first indexes, at work {report['share_at_work']:.0%} of the time"
+    )
     table = Table(title=title)
     for column in ("", "answers", "p50 ms", "p95 ms", "most ms"):
         table.add_column(column, justify="right" if column else "left")
