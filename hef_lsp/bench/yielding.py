@@ -2,7 +2,8 @@
 
 One server; passages are typed by turns beside an index that is made from nothing, again and again, and
 beside one that is done, so that other work on the machine weighs on both. Typing is
-`hef_lsp.bench.replay`'s. Answers from the store count, refusals do not.
+`hef_lsp.bench.replay`'s. Answers from the store count, refusals do not. Without context from the workspace:
+an index that is not there yet gives none, which makes prompts shorter and would flatter it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 from rich.table import Table
 
 from hef_lsp.bench.figures import Report, Spread, setting_of
-from hef_lsp.bench.latency import NothingToType, Say
+from hef_lsp.bench.latency import BASELINE, NothingToType, Say, options_of
 from hef_lsp.bench.replay import REFUSED, Pace, Replay, type_passage
 from hef_lsp.bench.source_lines import Passage, passages_to_type
 from hef_lsp.lsp_client import EditorClient, editor_client
@@ -61,8 +62,9 @@ async def measure_yielding(plan: YieldingPlan, say: Say = lambda _: None) -> Rep
     if len(passages) < 2:
         raise NothingToType(f"{plan.workspace} has too few lines to type; give another folder")
     idle, indexing, watch = Replay(), Replay(), Watch()
+    options = options_of(BASELINE, plan.options)
     with tempfile.TemporaryDirectory(prefix="hef-lsp-bench-") as cache:
-        async with editor_client(plan.workspace, plan.options, plan.command, Path(cache)) as editor:
+        async with editor_client(plan.workspace, options, plan.command, Path(cache)) as editor:
             for number, passage in enumerate(passages):
                 say(f"passage {number + 1} of {len(passages)}")
                 if number % 2:
@@ -72,7 +74,7 @@ async def measure_yielding(plan: YieldingPlan, say: Say = lambda _: None) -> Rep
                     await _type_at_rest(editor, passage, plan, idle)
     report: Report = setting_of("yielding")
     report |= {"workspace": plan.workspace.name, "seed": plan.seed, "passages": len(passages)}
-    report |= {"settings": plan.options, "pace": asdict(plan.pace)}
+    report |= {"settings": options, "pace": asdict(plan.pace)}
     return report | figures_of(idle, indexing, watch)
 
 

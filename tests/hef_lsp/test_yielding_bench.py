@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hef_lsp.bench.latency import options_of
 from hef_lsp.bench.replay import REFUSED, Pace, Replay, Reply
 from hef_lsp.bench.yielding import Watch, YieldingPlan, figures_of, measure_yielding, yielding_table
 
@@ -19,8 +18,7 @@ async def test_keys_are_typed_beside_a_first_index_and_at_rest(tmp_path: Path) -
     for number in range(4):
         lines = f"def function_{number}(value):\n    return another_function(value) + {number}\n"
         (tmp_path / f"{number}.py").write_text(lines)
-    options = options_of("text+memory", {})
-    plan = YieldingPlan(tmp_path, 2, n_lines=1, pace=Pace(1, 1), options=options, command=STUB)
+    plan = YieldingPlan(tmp_path, 2, n_lines=1, pace=Pace(1, 1), command=STUB)
     report = await measure_yielding(plan)
     assert report["idle"]["n"] > 10 and report["indexing"]["n"] > 10
     assert report["indexes_begun"] >= 2 and report["ratio"] > 0
