@@ -1,14 +1,18 @@
 """What a network filesystem does that a disk does not: handles go stale, reads fail, calls hang, no events
-come, clocks are coarse. Simulated at the calls by which the workspace is read; missing locks are tried by
-`tests/hef_lsp/test_index_directory.py`.
+come, clocks are coarse. Simulated at the calls by which the workspace is read, and, where `bindfs` is there
+and FUSE allowed, on a mount; missing locks are tried by `tests/hef_lsp/test_index_directory.py`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
+import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -115,3 +119,43 @@ def test_an_edit_within_one_tick_of_a_coarse_clock_is_followed_when_told(base: P
         settled(folder)
         same(picture_of(folder), rebuilt(root, base / "scratch"))
     count(Row.FAULTS_SURVIVED)
+
+
+@contextmanager
+def mounted(source: Path, place: Path) -> Iterator[None]:
+    """`source` at `place`, by a process of its own; skips where that is not to be had."""
+    place.mkdir(exist_ok=True)
+    if shutil.which("bindfs") is None:
+        pytest.skip("bindfs is not installed")
+    made = subprocess.run(["bindfs", str(source), str(place)], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"FUSE is not allowed here: {made.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+def test_a_workspace_and_a_cache_on_a_mount_that_goes_and_comes(base: Path) -> None:
+    """Edits come from the other side, which sends no events; then the mount is gone, and is there again."""
+    root, place, cache = base / "root", base / "mounted", base / "cache-source"
+    cache.mkdir()
+    with mounted(cache, base / "cache"):
+        with mounted(root, place), serving(place, base / "cache") as folder:
+            count(Row.FAULTS_INJECTED, 2)
+            settled(folder)
+            same(picture_of(folder), rebuilt(root, base / "scratch"))
+            (root / "a.py").write_text(module("a", 9))
+            folder.rescan()
+            settled(folder)
+            same(picture_of(folder), rebuilt(root, base / "scratch"))
+            subprocess.run(["umount", "-l", str(place)], check=True)
+            folder.rescan()
+            assert folder.wait_idle(60)
+            with mounted(root, place):
+                folder.rescan()
+                settled(folder)
+                same(picture_of(folder), rebuilt(root, base / "scratch"))
+        with mounted(root, place):
+            check_survived(place, base / "cache", rebuilt(root, base / "scratch"))
+    count(Row.FAULTS_SURVIVED, 2)
