@@ -7,7 +7,9 @@ and completions go on. Called by the index writer only.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from indexer.store import IndexStore
@@ -59,8 +61,9 @@ class DiskRoom:
                 self._store.connection.execute("DELETE FROM vectors WHERE model_id = ?", (fuser_id,))
             self.look()
         if self._store.n_bytes > TOO_MUCH * self._most >= live_bytes(self._store):
-            self._store.connection.execute("VACUUM")
-            self._store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            with suppress(sqlite3.OperationalError):  # it needs room of its own; the file then stays as large
+                self._store.connection.execute("VACUUM")
+                self._store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def live_bytes(store: IndexStore) -> int:
