@@ -132,8 +132,8 @@ def directory_family(
     """
     family = dict(before)
     for key in changed:
-        for node_id in _way_to(path, key, family):
-            del family[node_id]
+        for node_id in _way_to(path, key, before):  # two ways may begin alike
+            family.pop(node_id, None)
     children = _Trie(path, members, family, top_of).children("", 0, len(members))
     kind = NodeKind.DIRECTORY if path else NodeKind.REPOSITORY
     family[top_id_of(path)] = top = parent_node(top_id_of(path), kind, path, children)

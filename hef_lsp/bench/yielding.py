@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,13 +91,14 @@ async def _first_index(editor: EditorClient, watch: Watch) -> AsyncIterator[None
         yield
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        with suppress(asyncio.CancelledError):
+            await task  # what went wrong beside the typing is raised here
 
 
 async def _keep_making(editor: EditorClient, watch: Watch) -> None:
     while True:
         status = await editor.command("hef.status")
-        states = {folder["state"] for folder in status["folders"]}
+        states = {folder["state"] for folder in status.get("folders", ())}
         watch.n_looks += 1
         if states & set(READING):
             watch.n_working += 1

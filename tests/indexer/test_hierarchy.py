@@ -49,6 +49,20 @@ def test_update_equals_build_in_a_crowded_folder(history: list[tuple[set[int], i
         assert all(node.id in tree.node(node.parent).children for node in tree.nodes() if node.parent)
 
 
+def test_a_deep_trie_grown_and_shrunk_in_batches_equals_build() -> None:
+    """Hashes of one batch that begin alike: both ways are made again, to their ends."""
+    state = {f"many/{n}.py": many_chunks(1, str(n)) for n in range(3_000)}
+    paths, tree = list(state), Hierarchy.build({})
+    for start in range(0, len(paths), 64):
+        tree = tree.update({path: state[path] for path in paths[start : start + 64]})
+    assert picture(tree) == picture(Hierarchy.build(state))
+    for start in range(0, 2_000, 64):
+        tree = tree.update(dict.fromkeys(paths[start : start + 64]))
+    kept = {path: state[path] for path in paths[start + 64 :]}
+    assert picture(tree) == picture(Hierarchy.build(kept))
+    assert len(tree) == len(list(tree.nodes()))
+
+
 @given(states)
 @settings(deadline=None)
 def test_families_are_small_and_parents_know_their_children(state: dict[str, list[str]]) -> None:
