@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` shows the main job, `make test` runs the tests.
 .DEFAULT_GOAL := help
-.PHONY: help install model demo audit test test-trust test-editors test-editors-short fetch-editors-short fetch-neovim fetch-vscode \
+.PHONY: help install model demo sbom audit test test-trust test-editors test-editors-short fetch-editors-short fetch-neovim fetch-vscode \
   test-vscode test-neovim test-other-editors test-newcomer vsix check format docs clean
 
 # The first interpreter that the project supports (3.11 to 3.13).
@@ -34,12 +34,19 @@ test-trust: model  ## Break the server in every way we know, at length, and coun
 	HEF_TRUST=full $(BIN)/python -m pytest tests/trust
 
 AUDIT := build/audit
+AUDIT_S ?= 45
 
-audit: $(STAMP)  ## Write build/sbom.json and ask the advisory service about what is installed (says so if it cannot be reached).
-	@test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && \
-	  $(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3' 'cyclonedx-bom>=7,<8'; }
+$(AUDIT)/.installed:
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3' 'cyclonedx-bom>=7,<8'
+	@touch $@
+
+sbom: $(STAMP) $(AUDIT)/.installed  ## Write build/sbom.json, a bill of materials of what is installed.
 	$(AUDIT)/bin/cyclonedx-py environment --output-reproducible --output-file build/sbom.json $(VENV)
-	@$(AUDIT)/bin/pip-audit --progress-spinner off --disable-pip --no-deps --requirement constraints.txt > build/audit.txt 2>&1; \
+
+# The service is asked for AUDIT_S seconds at most: what it has not said by then is not known.
+audit: sbom  ## Ask the advisory service about every pinned version (says so if it cannot be reached).
+	@timeout $(AUDIT_S) $(AUDIT)/bin/pip-audit --progress-spinner off --disable-pip --no-deps --requirement constraints.txt > build/audit.txt 2>&1; \
 	  verdict=$$?; unknown=$$(grep -c 'could not be audited' build/audit.txt); total=$$(grep -c '==' constraints.txt); \
 	  grep -v 'could not be audited' build/audit.txt; echo "$$unknown of $$total dependencies are unknown to the advisory service"; \
 	  if [ $$verdict -ne 0 ] && grep -q 'Found [0-9]* known vulnerabilit' build/audit.txt; then exit 1; fi; \

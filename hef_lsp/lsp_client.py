@@ -69,8 +69,10 @@ class EditorClient:
         self.client.text_document_did_change(lsp.DidChangeTextDocumentParams(document, [change]))
 
     def close(self, uri: str) -> None:
-        """didClose."""
+        """didClose; nothing where the server has ended, which whoever waits for an answer is told."""
         del self.versions[uri]
+        if self.process.returncode is not None:
+            return
         self.client.text_document_did_close(lsp.DidCloseTextDocumentParams(lsp.TextDocumentIdentifier(uri)))
 
     def file_changed(self, path: Path, kind: lsp.FileChangeType = lsp.FileChangeType.Changed) -> None:
@@ -136,7 +138,8 @@ class EditorClient:
         if not answer.done() or self.process.returncode is not None:
             answer.cancel()
             await self._read_last_words()
-            raise ServerDied("the server ended:\n" + "".join(self.stderr[-LAST_WORDS:]))
+            ended_as = f"with exit code {self.process.returncode}"
+            raise ServerDied(f"the server ended {ended_as}:\n" + "".join(self.stderr[-LAST_WORDS:]))
         return answer.result()
 
     async def _read_last_words(self) -> None:

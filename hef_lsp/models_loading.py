@@ -21,9 +21,16 @@ def load_models(settings: ModelSettings, on_progress: Progress | None = None) ->
     Raises `model.errors.ModelError` with what to do next.
     """
     from model.bundle import load_bundle
+    from model.hardware import describe_hardware, within
     from model.hub import ModelHub, default_cache_dir
 
-    hub = ModelHub(default_cache_dir(), offline=settings.offline, on_progress=on_progress)
+    vram_bytes = settings.max_vram_mib << 20
+    hub = ModelHub(
+        default_cache_dir(),
+        offline=settings.offline,
+        on_progress=on_progress,
+        hardware=lambda: within(describe_hardware(), vram_bytes),
+    )
     return load_bundle(
         settings.name,
         settings.device,
@@ -32,6 +39,7 @@ def load_models(settings: ModelSettings, on_progress: Progress | None = None) ->
         settings.checkpoint,
         hub,
         settings.memories,
+        vram_bytes,
     )
 
 

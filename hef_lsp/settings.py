@@ -41,6 +41,9 @@ class ModelSettings:
         "auto", "Model name (`hef-lsp model list`), folder, GGUF file or hub id; `auto` fits the hardware."
     )
     device: str = _doc("auto", "`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.")
+    max_vram_mib: int = _doc(
+        0, "Most memory of a graphics card for the models, in MiB; 0 means what is free.", 0, 10_485_760
+    )
     threads: int = _doc(0, "CPU threads for the models; 0 means as many as there are physical cores.", 0, 256)
     embedder: str = _doc("static", "Retrieval keys: `static`, `minilm` or a sentence-transformers id.")
     checkpoint: str = _doc(
@@ -118,10 +121,22 @@ class IndexSettings:
         1_048_576,
     )
 
+    max_disk_mib: int = _doc(
+        8192,
+        "Most disk for the index, in MiB, dense vectors at most half of it; then no more files are read.",
+        16,
+        10_485_760,
+    )
+
     @property
     def fused_bytes(self) -> int:
         """Disk for dense vectors; 0 where none are made."""
-        return self.max_fused_mib << 20 if self.fuse else 0
+        return min(self.max_fused_mib << 20, self.disk_bytes // 2) if self.fuse else 0
+
+    @property
+    def disk_bytes(self) -> int:
+        """Disk for the whole index."""
+        return self.max_disk_mib << 20
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class OpensIndex(Protocol):
         compute: Compute,
         fused_bytes: int,
         max_memory_bytes: int,
+        max_disk_bytes: int,
         read_only: bool = False,
     ) -> Index: ...
 
@@ -189,9 +190,8 @@ class WorkspaceFolder:
             return self._follow(place, parts, memory)
         if wipe or not settings.enabled:  # what was open in an earlier session is not open now
             place.wipe()
-        index = self._open_with(
-            place.index, self._tree(), parts, self._in_the_lane, settings.fused_bytes, memory
-        )
+        limits = (settings.fused_bytes, memory, settings.disk_bytes)
+        index = self._open_with(place.index, self._tree(), parts, self._in_the_lane, *limits)
         self._writer.enqueue([FileChange(path) for path in self._first()])
         return index
 
@@ -199,7 +199,9 @@ class WorkspaceFolder:
         """Another server's index; one of our own where that is of other models or another version."""
         from indexer.errors import IndexForeign, IndexNotReady
 
-        parts = (self._tree(), models, self._in_the_lane, self._settings.fused_bytes, memory)
+        settings = self._settings
+        limits = (settings.fused_bytes, memory, settings.disk_bytes)
+        parts = (self._tree(), models, self._in_the_lane, *limits)
         self._following.start()
         end_s = time.monotonic() + READY_WITHIN_S
         try:
@@ -320,6 +322,7 @@ def _open_index(
     compute: Compute,
     fused_bytes: int,
     max_memory_bytes: int,
+    max_disk_bytes: int,
     read_only: bool = False,
 ) -> Index:
     from indexer.index import Index, IndexModels  # loads the store's libraries, so not with the server
@@ -327,4 +330,6 @@ def _open_index(
     needed = IndexModels(
         models.embedder, models.fuser, models.count_tokens, models.tokenizer_id, models.encode
     )
-    return Index.open(directory, tree, needed, compute, fused_bytes, max_memory_bytes, read_only)
+    return Index.open(
+        directory, tree, needed, compute, fused_bytes, max_memory_bytes, read_only, max_disk_bytes
+    )

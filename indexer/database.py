@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from indexer.errors import IndexReadOnly, IndexUnwritable
 from indexer.recovery import is_damage, unwritable
@@ -20,7 +21,8 @@ LONGEST_WAIT_S = 10
 
 
 class Database:
-    """Invariant: what one transaction writes is seen whole or not at all."""
+    """Invariant: what one transaction writes is seen whole or not at all; no connection is closed while
+    another thread reads with it, which would end the process."""
 
     def __init__(self, path: Path, read_only: bool) -> None:
         self.path, self.read_only = path, read_only
@@ -28,6 +30,8 @@ class Database:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        self._at_rest = threading.Condition(self._lock)
+        self._n_reading = 0
         self._closed = False
 
     @property
@@ -60,6 +64,19 @@ class Database:
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA secure_delete = ON")  # what is forgotten leaves no bytes behind
         return connection
+
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows. For threads other than the one that closes; it waits for them."""
+        with self._lock:
+            if self._closed:
+                raise sqlite3.ProgrammingError("the index is closed")
+            self._n_reading += 1
+        try:
+            return self.connection.execute(sql, parameters).fetchall()
+        finally:
+            with self._lock:
+                self._n_reading -= 1
+                self._at_rest.notify_all()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -96,9 +113,11 @@ class Database:
             self.damage = self.damage or str(error)
 
     def close(self) -> None:
-        """Closes every thread's connection. Again is fine."""
+        """Closes every thread's connection, after the reads under way. Again is fine."""
         with self._lock:
             self._closed = True
+            if not self._at_rest.wait_for(lambda: not self._n_reading, 2 * LONGEST_WAIT_S):
+                return  # a disk that hangs: a leak rather than a crash
             for connection in self._connections:
                 with suppress(sqlite3.Error):
                     connection.close()

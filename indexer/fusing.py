@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from indexer.disk_room import NO_LIMIT, DiskRoom
 from indexer.hierarchy import Node, NodeKind
 from indexer.packed import packed_size
 from indexer.store import IndexStore
@@ -52,8 +53,16 @@ class FusingBacklog:
     """Invariant: chunks and parents together hold exactly the digests of present nodes without a memory."""
 
     def __init__(
-        self, store: IndexStore, fuser: Fuser, compute: Compute, place: Place, most_bytes: int
+        self,
+        store: IndexStore,
+        fuser: Fuser,
+        compute: Compute,
+        place: Place,
+        most_bytes: int,
+        room: DiskRoom | None = None,
     ) -> None:
+        self._room = room or DiskRoom(store, NO_LIMIT)
+        self._room.look()
         self._store, self._fuser, self._compute, self._place = store, fuser, compute, place
         self._most = most_bytes // packed_size(fuser.n_vectors * fuser.dimension)
         self._n_stored = store.count_vectors(fuser.model_id)
@@ -73,7 +82,12 @@ class FusingBacklog:
     @property
     def is_full(self) -> bool:
         """Whether memories take all the room they may."""
-        return self._n_stored >= self._most
+        return self._n_stored >= self._most or self._room.is_full
+
+    @property
+    def fuser_id(self) -> str:
+        """The model that memories are stored under."""
+        return self._fuser.model_id
 
     def follow(self, came: Sequence[Node]) -> None:
         """Takes up the nodes that came, and forgets the digests that are nowhere any more."""
@@ -90,6 +104,7 @@ class FusingBacklog:
         """Encodes and fuses up to `max_batches` batches; returns how many chunks and how many parents."""
         n_encoded = n_fused = 0
         for whole in islice(self._batches(first), max_batches):
+            self._room.look()
             if cancel.cancelled or self.is_full:
                 break
             batch = whole[: self._most - self._n_stored]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexer.vector_store import MOST_TOMBSTONES, Found
-from model.protocols import FloatArray, IntArray
+from model.protocols import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     import hnswlib
@@ -43,22 +43,23 @@ class _Graph:
 
 @dataclass(frozen=True)
 class HnswSnapshot:
-    """A graph, and the labels that lived when the snapshot was taken."""
+    """A graph, and which labels lived when the snapshot was taken: `live` ``[at least every label + 1]``."""
 
     graph: _Graph
-    live: frozenset[int]
+    live: BoolArray
+    n_live: int
 
     def search(self, key: FloatArray, k: int) -> Found:
-        k = min(k, len(self.live))
+        k = min(k, self.n_live)
         if k <= 0:
             return []
         with self.graph.lock:
             present = self.graph.index.get_current_count()
-            n_dead = present - len(self.live)
+            n_dead = present - self.n_live
             asked = min(present, 2 * k + min(n_dead, 4 * k))
             self.graph.index.set_ef(max(LEAST_EF, 2 * asked))
             found = self._search(key, asked, k)
-        pairs = [(label, score) for label, score in found if label in self.live]
+        pairs = [(label, score) for label, score in found if label < len(self.live) and self.live[label]]
         return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:k]
 
     def _search(self, key: FloatArray, asked: int, least: int) -> Found:
@@ -75,11 +76,16 @@ class HnswSnapshot:
 
 
 class HnswVectorStore:
-    """Invariant: every live label is in the graph; the graph may hold dead ones beside them."""
+    """Invariant: every live label is in the graph; the graph may hold dead ones beside them.
+
+    `_live` is written by one thread and copied for readers: a byte a label, where a set of them would
+    hold the interpreter for milliseconds.
+    """
 
     def __init__(self, dimension: int) -> None:
         self._dimension = dimension
-        self._live: set[int] = set()
+        self._live: BoolArray = np.zeros(FIRST_CAPACITY, np.bool_)
+        self._n_live = 0
         self._graph = self._new_graph(FIRST_CAPACITY)
 
     def _new_graph(self, capacity: int) -> _Graph:
@@ -96,16 +102,22 @@ class HnswVectorStore:
             if needed > index.get_max_elements():
                 index.resize_index(max(needed, 2 * index.get_max_elements()))
             index.add_items(keys.astype(np.float32), labels, num_threads=1)
-        self._live.update(labels.tolist())
+        if len(labels) and (last := int(labels.max())) >= len(self._live):
+            longer = np.zeros(max(last + 1, 2 * len(self._live)), np.bool_)
+            longer[: len(self._live)] = self._live
+            self._live = longer
+        self._live[labels] = True
+        self._n_live += len(labels)
 
     def remove(self, labels: IntArray) -> None:
-        for label in labels.tolist():
-            self._live.remove(label)
-        if len(self._live) < (1 - MOST_TOMBSTONES) * self._graph.index.get_current_count():
+        self._check_live(labels)
+        self._live[labels] = False
+        self._n_live -= len(labels)
+        if self._n_live < (1 - MOST_TOMBSTONES) * self._graph.index.get_current_count():
             self._rebuild()
 
     def _rebuild(self) -> None:
-        live = np.fromiter(sorted(self._live), np.int64, len(self._live))
+        live = np.flatnonzero(self._live).astype(np.int64)
         fresh = self._new_graph(max(FIRST_CAPACITY, 2 * len(live)))
         if len(live):
             fresh.index.add_items(self.keys_of(live), live, num_threads=1)
@@ -115,16 +127,20 @@ class HnswVectorStore:
         return self.snapshot().search(key, k)
 
     def keys_of(self, labels: IntArray) -> FloatArray:
-        if missing := set(labels.tolist()) - self._live:
-            raise KeyError(min(missing))
+        self._check_live(labels)
         with self._graph.lock:
             return np.asarray(self._graph.index.get_items(labels), np.float32)
 
     def snapshot(self) -> HnswSnapshot:
-        return HnswSnapshot(self._graph, frozenset(self._live))
+        return HnswSnapshot(self._graph, self._live.copy(), self._n_live)
+
+    def _check_live(self, labels: IntArray) -> None:
+        known = labels < len(self._live)
+        if not (known.all() and self._live[labels].all()):
+            raise KeyError(next(n for n in labels.tolist() if n >= len(self._live) or not self._live[n]))
 
     def __len__(self) -> int:
-        return len(self._live)
+        return self._n_live
 
     @property
     def n_bytes(self) -> int:

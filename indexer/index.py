@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from indexer.chunker import CHUNKER_VERSION, TokenCounter
+from indexer.disk_room import NO_LIMIT, NO_ROOM, DiskRoom
 from indexer.errors import IndexForeign, IndexNotReady, IndexUnwritable
 from indexer.following import IndexFollower
 from indexer.fusing import Compute, FusingBacklog
@@ -83,16 +84,17 @@ class Index:
 
     def __init__(
         self, directory: Path, store: IndexStore, lock: FileLock | None, tree: SourceTree,
-        models: IndexModels, compute: Compute, fused_bytes: int, max_memory_bytes: int,
+        models: IndexModels, compute: Compute, fused_bytes: int, max_memory_bytes: int, max_disk_bytes: int,
     ) -> None:  # fmt: skip
         """Use `open`."""
         fuser = models.fuser if fused_bytes else None
         self._store, self._lock, self._fuser = store, lock, fuser
+        room = DiskRoom(store, max_disk_bytes)
         self._state = IndexState(store, models.embedder.model_id, models.embedder.dimension, max_memory_bytes)
         self._backlog = (
             None
             if fuser is None or store.read_only
-            else FusingBacklog(store, fuser, compute, self._state, fused_bytes)
+            else FusingBacklog(store, fuser, compute, self._state, fused_bytes, room)
         )
         self._memory = (
             TokenMemory(
@@ -118,6 +120,7 @@ class Index:
                 self._backlog,
                 self._publish,
                 self._memory,
+                room,
             )
         )
 
@@ -130,6 +133,7 @@ class Index:
         fused_bytes: int,
         max_memory_bytes: int,
         read_only: bool = False,
+        max_disk_bytes: int = NO_LIMIT,
     ) -> Index:
         """Opens or makes the index in `directory`. With `read_only`, or where another process writes
         it, it is read and followed.
@@ -138,7 +142,8 @@ class Index:
         """
         lock = None if read_only else _claim(directory)
         try:
-            return Index._opened(directory, lock, tree, models, compute, fused_bytes, max_memory_bytes)
+            limits = (fused_bytes, max_memory_bytes, max_disk_bytes)
+            return Index._opened(directory, lock, tree, models, compute, limits)
         except BaseException:
             if lock is not None:
                 lock.release()  # else this very process could only read it at the next try
@@ -147,7 +152,7 @@ class Index:
     @staticmethod
     def _opened(
         directory: Path, lock: FileLock | None, tree: SourceTree, models: IndexModels,
-        compute: Compute, fused_bytes: int, max_memory_bytes: int,
+        compute: Compute, limits: tuple[int, int, int],
     ) -> Index:  # fmt: skip
         """The second try finds what the first one moved aside made anew."""
         identity = StoreIdentity(CHUNKER_VERSION, models.tokenizer_id)
@@ -156,7 +161,7 @@ class Index:
             store = IndexStore.open(directory, identity, read_only=lock is None)
             store.notes += notes
             try:
-                index = Index(directory, store, lock, tree, models, compute, fused_bytes, max_memory_bytes)
+                index = Index(directory, store, lock, tree, models, compute, *limits)
                 index._load(models.embedder)
             except BaseException as error:
                 store.note(error)
@@ -237,13 +242,18 @@ class Index:
         )
 
     def _notes_on_room(self) -> list[str]:
-        backlog = self._backlog
-        if backlog is None or not (backlog.is_full and backlog.n_waiting):
-            return []
-        return [
-            f"dense vectors take the disk they may: {backlog.n_waiting} nodes have none; "
-            "raise index.maxFusedMib for more"
-        ]
+        notes, backlog = [], self._backlog
+        if n_files := self.updater.rejections().get(NO_ROOM, 0):
+            notes.append(
+                f"the index takes the disk it may: {n_files} files are not in it; raise index.maxDiskMib, or "
+                "exclude some and run the command hef.reindex"
+            )
+        if backlog is not None and backlog.is_full and backlog.n_waiting:
+            notes.append(
+                f"dense vectors take the disk they may: {backlog.n_waiting} nodes have none; "
+                "raise index.maxFusedMib or index.maxDiskMib for more"
+            )
+        return notes
 
     def close(self) -> None:
         """Saves the exact memory, closes the database and lets another process write. Again is fine."""

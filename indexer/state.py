@@ -14,6 +14,7 @@ import numpy as np
 
 from indexer.hierarchy import Hierarchy, Node, NodeKind
 from indexer.hnsw import HnswVectorStore, hnsw_is_available
+from indexer.layered import LayeredMap
 from indexer.store import IndexStore
 from indexer.suffix_index import SuffixSnapshot
 from indexer.vector_store import ExactVectorStore, VectorStore
@@ -32,13 +33,14 @@ class IndexState:
 
     def __init__(self, store: IndexStore, embedder_id: str, dimension: int, max_memory_bytes: int) -> None:
         self.hierarchy = Hierarchy.build({})
-        self.files: dict[str, FileFacts] = {}
+        self.files: LayeredMap[str, FileFacts] = LayeredMap()
         self.notes: list[str] = []
         self._store, self._embedder_id, self._dimension = store, embedder_id, dimension
         self._max_bytes = max_memory_bytes
         self._keys: VectorStore = ExactVectorStore(dimension)
         self._labels: dict[str, int] = {}
-        self._places = Places({self.hierarchy.root.digest: (self.hierarchy.root.id,)}, {})
+        root = self.hierarchy.root
+        self._places = Places(LayeredMap({root.digest: (root.id,)}), LayeredMap())
         self._next_label = 0
 
     @property
@@ -61,12 +63,13 @@ class IndexState:
         """Everything from the store."""
         stored = self._store.files()
         shape: dict[str, list[str]] = {}
+        files: dict[str, FileFacts] = {}
         for path, rows in groupby(self._store.rows(), key=itemgetter(0)):
             listed = list(rows)
             shape[path] = [row[1] for row in listed]
             spans = np.array([row[2:] for row in listed], np.int64)
-            self.files[path] = FileFacts(stored[path].language or "", stored[path].rank, spans)
-        self.change(shape, self.files)
+            files[path] = FileFacts(stored[path].language or "", stored[path].rank, spans)
+        self.change(shape, files)
 
     def change(self, shape: Mapping[str, Sequence[str] | None], files: Mapping[str, FileFacts]) -> list[Node]:
         """Moves on: path -> new chunk digests, or None for a file that is gone.
@@ -75,34 +78,37 @@ class IndexState:
         """
         before, after = self.hierarchy, self.hierarchy.update(shape)
         old, new = before.touched(shape), after.touched(shape)
-        gone = [node for node_id, node in old.items() if new.get(node_id) != node]
-        came = [node for node_id, node in new.items() if old.get(node_id) != node]
-        self.files = {path: facts for path, facts in self.files.items() if path not in shape} | {
-            path: files[path] for path, digests in shape.items() if digests
-        }
+        gone = [node for node_id, node in old.items() if _differs(node, new.get(node_id))]
+        came = [node for node_id, node in new.items() if _differs(node, old.get(node_id))]
+        put = {path: files[path] for path, digests in shape.items() if digests}
+        self.files = self.files.changed(put, [path for path in shape if path not in put])
         self.hierarchy = after
         self._move_places(gone, came)
         return came
 
     def _move_places(self, gone: Sequence[Node], came: Sequence[Node]) -> None:
-        of_digest = dict(self._places.of_digest)
-        for node in gone:
-            of_digest[node.digest] = tuple(i for i in of_digest[node.digest] if i != node.id)
-        for node in came:
-            of_digest[node.digest] = (*of_digest.get(node.digest, ()), node.id)
-        dead = {node.digest for node in gone if not of_digest[node.digest]}
-        for digest in dead:
-            del of_digest[digest]
-        self._places = Places(of_digest, self._places.of_label)
-        self._drop_keys(dead)
+        of_digest = self._places.of_digest
+        left, new = _ids_by_digest(gone), _ids_by_digest(came)
+        standing: dict[str, tuple[str, ...]] = {}
+        for digest in left.keys() | new.keys():
+            leaving = left.get(digest, {})
+            kept = (node_id for node_id in of_digest.get(digest, ()) if node_id not in leaving)
+            standing[digest] = (*kept, *new.get(digest, ()))
+        dead = [digest for digest, ids in standing.items() if not ids]
+        put = {digest: ids for digest, ids in standing.items() if ids}
+        dead_labels = self._drop_keys(dead)
+        before = self._next_label
         self._add_keys([node for node in came if node.digest not in self._labels])
-        of_label = {label: digest for digest, label in self._labels.items()}
-        self._places = Places(of_digest, of_label)
+        labelled = {self._labels[digest]: digest for digest in put if self._labels.get(digest, -1) >= before}
+        self._places = Places(
+            of_digest.changed(put, dead), self._places.of_label.changed(labelled, dead_labels)
+        )
 
-    def _drop_keys(self, digests: Iterable[str]) -> None:
+    def _drop_keys(self, digests: Iterable[str]) -> list[int]:
         labels = [self._labels.pop(digest) for digest in digests if digest in self._labels]
         if labels:
             self._keys.remove(np.array(labels, np.int64))
+        return labels
 
     def _add_keys(self, nodes: Sequence[Node]) -> None:
         chunks = list(dict.fromkeys(node.digest for node in nodes if node.kind is NodeKind.CHUNK))
@@ -171,3 +177,15 @@ class IndexState:
             memory_shape,
             memory,
         )
+
+
+def _differs(node: Node, other: Node | None) -> bool:
+    return node is not other and node != other
+
+
+def _ids_by_digest(nodes: Iterable[Node]) -> dict[str, dict[str, None]]:
+    """The ids under each digest, in order: a licence's text stands in a hundred thousand files."""
+    found: dict[str, dict[str, None]] = {}
+    for node in nodes:
+        found.setdefault(node.digest, {})[node.id] = None
+    return found

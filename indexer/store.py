@@ -174,8 +174,8 @@ class IndexStore:
     # Small facts
 
     def meta(self, name: str) -> str | None:
-        row = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
+        rows = self._database.read("SELECT value FROM meta WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else None
 
     def set_meta(self, name: str, value: str) -> None:
         """Within `writing`."""
@@ -339,7 +339,7 @@ class IndexStore:
     def _read(self, sql: str, parameters: tuple[Any, ...]) -> list[Any]:
         """What a keystroke may ask for: it meets damage before the writer does."""
         try:
-            return self.connection.execute(sql, parameters).fetchall()
+            return self._database.read(sql, parameters)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self.note(error)
             raise

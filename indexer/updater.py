@@ -17,6 +17,7 @@ import numpy as np
 from indexer.chunk import Chunk
 from indexer.chunker import TokenCounter, chunk_source, diff_chunks
 from indexer.collecting import collect
+from indexer.disk_room import NO_LIMIT, NO_ROOM, DiskRoom
 from indexer.fusing import Compute, FusingBacklog
 from indexer.lexicon import identifier_terms
 from indexer.report import UpdateReport
@@ -60,10 +61,12 @@ class IndexUpdater:
         backlog: FusingBacklog | None,
         publish: Callable[[int], None],
         memory: TokenMemory | None = None,
+        room: DiskRoom | None = None,
     ) -> None:
         self._store, self._state, self._tree = store, state, tree
         self._embedder, self._count_tokens, self._compute = embedder, count_tokens, compute
         self._backlog, self._publish, self._memory = backlog, publish, memory
+        self._room = room or DiskRoom(store, NO_LIMIT)
         self._rejected: dict[str, str] = {}
         self.last: UpdateReport | None = None
         self.is_stale = False
@@ -73,6 +76,10 @@ class IndexUpdater:
     def is_behind(self) -> bool:
         """Never: it is this process that writes."""
         return False
+
+    @property
+    def _fuser_id(self) -> str | None:
+        return None if self._backlog is None else self._backlog.fuser_id
 
     def begin(self) -> None:
         """The state was read from the store."""
@@ -86,6 +93,7 @@ class IndexUpdater:
     def apply(self, changes: Sequence[FileChange]) -> UpdateReport:
         """Follows `changes`, the last of each path; one transaction, one generation, or nothing at all."""
         began_s = time.perf_counter()
+        self._room.look()
         batch = self._read({change.path: change for change in changes})
         if not (batch.present or batch.gone):
             if batch.touched:
@@ -114,9 +122,9 @@ class IndexUpdater:
     def _read(self, changes: Mapping[str, FileChange]) -> _Batch:
         batch = _Batch()
         for path, change in changes.items():
-            source = self._tree.read(change) if change.present else Rejected(path, "gone")
-            self._note_rejection(path, source if change.present else None)
             stored = self._store.file(path) if is_text(path) else None
+            source = self._source(change, stored is not None) if change.present else Rejected(path, "gone")
+            self._note_rejection(path, source if change.present else None)
             if isinstance(source, Rejected):
                 if stored is not None:
                     batch.gone.add(path)
@@ -127,6 +135,16 @@ class IndexUpdater:
             else:
                 self._cut(batch, source)
         return batch
+
+    def _source(self, change: FileChange, is_stored: bool) -> SourceFile | Rejected:
+        """Where the disk has no room, only what is stored or open is read."""
+        needs_room = not is_stored and change.text is None
+        if needs_room and self._room.is_full:
+            return Rejected(change.path, NO_ROOM)
+        source = self._tree.read(change)
+        if needs_room and isinstance(source, SourceFile) and not self._room.takes(source.size):
+            return Rejected(change.path, NO_ROOM)
+        return source
 
     def rejections(self) -> dict[str, int]:
         """Reason -> how many files and other entries are not read for it. Any thread."""
@@ -193,21 +211,26 @@ class IndexUpdater:
                 -1, 3
             )
             files[path] = FileFacts(source.language or "", source.rank, spans)
-        ignored = self._digests_of(path for path in batch.gone if self._tree.ignore.ignores(path, False))
+        forgotten = self._digests_of(
+            path for path in shape if self._room.is_full or self._is_ignored(path, batch)
+        )
         came = self._state.change(shape, files)
-        self._forget(ignored)
+        self._forget(forgotten)
         if self._backlog is not None:
             self._backlog.follow(came)
         if self._memory is not None:
             self._memory.follow(shape)
         self._publish(generation)
 
+    def _is_ignored(self, path: str, batch: _Batch) -> bool:
+        return path in batch.gone and self._tree.ignore.ignores(path, False)
+
     def _digests_of(self, paths: Iterable[str]) -> list[str]:
         hierarchy = self._state.hierarchy
         return [hierarchy.node(node_id).digest for path in paths for node_id in hierarchy.chunk_ids(path)]
 
     def _forget(self, digests: Sequence[str]) -> None:
-        """What must not be read any more is not kept for undo either."""
+        """What must not be read any more, or has no room, is not kept for undo."""
         unused = [digest for digest in digests if not self._state.is_present(digest)]
         if unused:
             with self._store.writing():
@@ -254,6 +277,7 @@ class IndexUpdater:
         seen, differing = self._differences(signal)
         if seen is None:
             return total
+        self._room.reclaim(self._state.is_present, self._fuser_id)
         gone = [FileChange(path, present=False) for path in self._store.files() if path not in seen]
         done = 0
         for batch in _batches([*gone, *_nearest_first(differing, first)]):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from indexer.chunk import NO_LANGUAGE, Chunk, digest_of
 from indexer.hierarchy import Hierarchy, Node
+from indexer.layered import LayeredMap
 from indexer.store import IndexStore
 from indexer.suffix_index import SuffixSnapshot
 from indexer.vector_store import KeySnapshot
@@ -30,8 +31,8 @@ class FileFacts:
 class Places:
     """Where each digest stands, and under which label its key is searched."""
 
-    of_digest: Mapping[str, tuple[str, ...]]
-    of_label: Mapping[int, str]
+    of_digest: LayeredMap[str, tuple[str, ...]]
+    of_label: LayeredMap[int, str]
 
 
 @dataclass(frozen=True)

@@ -70,16 +70,18 @@ def load_bundle(
     checkpoint: str,
     hub: ModelHub,
     memories: str = AUTO,
+    most_device_bytes: int = 0,
 ) -> ModelBundle:
     """Resolves, fetches if small and allowed by `hub`, and loads everything.
 
     `memories`: ``slots`` where our runtime runs the generator, or ``vectors``, the checkpoint's, which is
-    what ``auto`` means until slots are measured to win.
+    what ``auto`` means until slots are measured to win. `most_device_bytes` of an accelerator's memory are
+    taken, 0 for no limit.
 
     Raises ModelError where the generator cannot be had; see `ModelBundle.notes` for the rest.
     """
     local = hub.resolve(name, allow_download=True, max_bytes=MOST_UNASKED_BYTES)
-    loaded = load_language_model(local, device, threads)
+    loaded = load_language_model(local, device, threads, most_device_bytes)
     notes: list[str] = []
     key_model = _embedder(embedder, loaded, hub, notes)
     short_name = local.spec.name if local.spec else ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model.catalogue import ModelSpec
@@ -67,6 +67,13 @@ def _cpu_name() -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, "") or platform.processor() or platform.machine() or "CPU"
+
+
+def within(hardware: Hardware, most_device_bytes: int) -> Hardware:
+    """The machine as if its accelerator had at most so many bytes free; 0 means no limit."""
+    if not most_device_bytes:
+        return hardware
+    return replace(hardware, device_memory=min(hardware.device_memory, most_device_bytes))
 
 
 def fits(hardware: Hardware, spec: ModelSpec) -> bool:

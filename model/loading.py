@@ -78,10 +78,13 @@ class LoadedModel:
         return next((int(size) for size in sizes if size), DEFAULT_CONTEXT_WINDOW)
 
 
-def load_language_model(local: LocalModel, device: str = "auto", threads: int = 0) -> LoadedModel:
+def load_language_model(
+    local: LocalModel, device: str = "auto", threads: int = 0, most_device_bytes: int = 0
+) -> LoadedModel:
     """Loads a causal language model from a folder or a GGUF file, ready to run.
 
-    `threads` above 0 sets torch's own number. Raises ModelNotFound (no config, no fast
+    `threads` above 0 sets torch's own number, `most_device_bytes` above 0 how much of an accelerator's memory
+    this process may take. Raises ModelNotFound (no config, no fast
     tokenizer), ModelCorrupt (truncated, unreadable, weights missing), ModelTooLarge (no
     memory) or ModelUnavailable (no such device, an architecture that cannot run here).
     """
@@ -89,6 +92,7 @@ def load_language_model(local: LocalModel, device: str = "auto", threads: int = 
     if threads > 0:
         torch.set_num_threads(threads)
     target = pick_device(device)
+    limit_device_memory(target, most_device_bytes)
     with _as_model_errors(local.path):
         model, tokenizer = _from_gguf(local.path) if local.path.is_file() else _from_folder(local.path)
         _check_croppable(model.config)
@@ -121,6 +125,16 @@ def pick_device(name: str) -> torch.device:
             f"the device {name!r} cannot be used here ({_first_line(error)}); set model.device to auto or cpu"
         ) from error
     return device
+
+
+def limit_device_memory(device: torch.device, most_bytes: int) -> None:
+    """Lets this process take at most so many bytes of an accelerator, all for 0."""
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, (most_bytes or total) / total), device)
+    elif device.type == "mps" and most_bytes:
+        share = most_bytes / torch.mps.recommended_max_memory()
+        torch.mps.set_per_process_memory_fraction(min(1.0, share))
 
 
 def pick_dtype(device: torch.device, config: PreTrainedConfig) -> torch.dtype:
@@ -259,7 +273,7 @@ def _as_model_errors(path: Path) -> Iterator[None]:
         if is_out_of_memory(error):
             raise ModelTooLarge(
                 f"{path.name} does not fit the memory ({_first_line(error)}); choose a smaller model, "
-                "close other programs, or set model.device to cpu"
+                "close other programs, raise model.maxVramMib, or set model.device to cpu"
             ) from error
         raise ModelCorrupt(
             f"{path} cannot be loaded ({_first_line(error)}); fetch or save it again"

@@ -1,4 +1,4 @@
-"""`hef-lsp bench latency|scale|soak|drafts|runtime|index`: measure here, print a table, keep JSON.
+"""`hef-lsp bench latency|scale|soak|yielding|drafts|runtime|index`: measure here, print a table, keep JSON.
 
 Owns options and presentation. What is measured, and how, is `hef_lsp.bench`.
 """
@@ -133,6 +133,7 @@ def soak(
     key_ms: Annotated[float, typer.Option(min=0, help="Least time between two keys.")] = 120.0,
     model: Model = "auto",
     embedder: EmbedderName = "static",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 means all physical cores.")] = 0,
     json_file: JsonFile = None,
 ) -> None:
     """Edit, withdraw and save for a long time; what grows: resident memory, p95, threads, open files."""
@@ -141,7 +142,7 @@ def soak(
     from hef_lsp.bench.replay import Pace
     from hef_lsp.lsp_client import ServerDied, ServerNotReady
 
-    options: dict[str, Any] = {"model": {"name": model, "embedder": embedder}}
+    options: dict[str, Any] = {"model": {"name": model, "embedder": embedder, "threads": threads}}
     plan = bench.SoakPlan(_folder(workspace), minutes, lines, seed, Pace(key_ms), options)
     try:
         with named_errors(), err().status("starting the server") as status:
@@ -149,6 +150,35 @@ def soak(
     except (NothingToType, ServerNotReady, ServerDied) as error:
         raise fail(str(error)) from error
     out().print(bench.soak_table(report))
+    _keep(report, json_file)
+
+
+@app.command("yielding")
+def yielding(
+    workspace: Annotated[Path, typer.Option(help="The folder that is indexed and whose files are typed.")],
+    turns: Annotated[int, typer.Option(min=1, help="How many passages at rest, and as many beside.")] = 6,
+    lines: Annotated[int, typer.Option(min=1, help="How many lines in a row in each file.")] = 3,
+    seed: Annotated[int, typer.Option(help="Chooses files and lines.")] = 0,
+    key_ms: Annotated[float, typer.Option(min=0, help="Least time between two keys.")] = 120.0,
+    model: Model = "auto",
+    embedder: EmbedderName = "static",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 means all physical cores.")] = 0,
+    json_file: JsonFile = None,
+) -> None:
+    """Type while a first index runs and at rest, by turns; the ratio of the times."""
+    from hef_lsp.bench import yielding as bench
+    from hef_lsp.bench.latency import NothingToType
+    from hef_lsp.bench.replay import Pace
+    from hef_lsp.lsp_client import ServerDied, ServerNotReady
+
+    options: dict[str, Any] = {"model": {"name": model, "embedder": embedder, "threads": threads}}
+    plan = bench.YieldingPlan(_folder(workspace), turns, lines, seed, Pace(key_ms), options)
+    try:
+        with named_errors(), err().status("starting the server") as status:
+            report = asyncio.run(bench.measure_yielding(plan, status.update))
+    except (NothingToType, ServerNotReady, ServerDied) as error:
+        raise fail(str(error)) from error
+    out().print(bench.yielding_table(report))
     _keep(report, json_file)
 
 

@@ -153,7 +153,9 @@ class FakeIndexes:
         self.trouble: Exception | None = None
         self.set_up = set_up
 
-    def __call__(self, directory, tree, models, compute, fused_bytes, max_memory_bytes) -> FakeIndex:
+    def __call__(
+        self, directory, tree, models, compute, fused_bytes, max_memory_bytes, max_disk_bytes
+    ) -> FakeIndex:
         if self.trouble is not None:
             raise self.trouble
         index = FakeIndex(directory, tree, compute, fused_bytes > 0)

@@ -62,5 +62,10 @@ def status(*_: object) -> object:
     return {"state": "ready", "index": {"files": 1}, "stops_ms": [1.0, 3.0]}
 
 
+@server.command("hef.reindex")
+def reindex(*_: object) -> None:
+    pass
+
+
 if __name__ == "__main__":
     server.start_io()

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from fakes import FakeEmbedder, FakeFuser
 
+from indexer.disk_room import NO_LIMIT
 from indexer.index import Index, IndexModels
 from indexer.source_files import FileChange, SourceTree
 
@@ -47,10 +48,12 @@ class Rig:
         compute: Callable[[Callable[[], T]], T] = at_once,
         max_memory: int = MEMORY,
         fused_bytes: int = 1 << 40,
+        max_disk: int = NO_LIMIT,
     ) -> Index:
         tree = SourceTree(self.root, (), 10_000, 1 << 20)
         models = IndexModels(self.embedder, self.fuser, count_words, self.tokenizer_id)
-        self.index = Index.open(self.cache, tree, models, compute, fused_bytes, max_memory)
+        limits = (fused_bytes, max_memory)
+        self.index = Index.open(self.cache, tree, models, compute, *limits, max_disk_bytes=max_disk)
         return self.index
 
     def reopen(self) -> Index:

@@ -32,6 +32,37 @@ def test_update_equals_build(history: list[dict[str, list[str]]]) -> None:
         assert len(tree) == len(list(tree.nodes()))
 
 
+crowds = st.sets(st.integers(0, 90), max_size=60)
+
+
+@given(st.lists(st.tuples(crowds, st.integers(0, 2)), min_size=1, max_size=5), st.sampled_from(["", "pkg/"]))
+@settings(deadline=None)
+def test_update_equals_build_in_a_crowded_folder(history: list[tuple[set[int], int]], folder: str) -> None:
+    """Groups come, go and flatten as the folder grows and shrinks by one file or by many."""
+    tree, state = Hierarchy.build({}), dict[str, list[str]]()
+    for numbers, salt in history:
+        before, state = state, {f"{folder}{n}.py": many_chunks(1, f"{n}{salt * (n % 2)}") for n in numbers}
+        differing = {p: state.get(p) for p in before | state if before.get(p) != state.get(p)}
+        tree = tree.update(differing)
+        assert picture(tree) == picture(Hierarchy.build(state))
+        assert len(tree) == len(list(tree.nodes()))
+        assert all(node.id in tree.node(node.parent).children for node in tree.nodes() if node.parent)
+
+
+def test_a_deep_trie_grown_and_shrunk_in_batches_equals_build() -> None:
+    """Hashes of one batch that begin alike: both ways are made again, to their ends."""
+    state = {f"many/{n}.py": many_chunks(1, str(n)) for n in range(3_000)}
+    paths, tree = list(state), Hierarchy.build({})
+    for start in range(0, len(paths), 64):
+        tree = tree.update({path: state[path] for path in paths[start : start + 64]})
+    assert picture(tree) == picture(Hierarchy.build(state))
+    for start in range(0, 2_000, 64):
+        tree = tree.update(dict.fromkeys(paths[start : start + 64]))
+    kept = {path: state[path] for path in paths[start + 64 :]}
+    assert picture(tree) == picture(Hierarchy.build(kept))
+    assert len(tree) == len(list(tree.nodes()))
+
+
 @given(states)
 @settings(deadline=None)
 def test_families_are_small_and_parents_know_their_children(state: dict[str, list[str]]) -> None:

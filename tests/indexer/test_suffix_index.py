@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer import suffix_segment
@@ -53,6 +53,7 @@ def updated(edits: list[dict[str, list[int] | None]]) -> tuple[SuffixIndex, File
 
 
 @given(edits=EDITS, own=TOKENS, context=TOKENS, excluded=st.sampled_from((*PATHS, "none.py")))
+@settings(deadline=None)
 def test_a_match_equals_a_plain_scan_after_any_edits(
     edits: list[dict[str, list[int] | None]], own: list[int], context: list[int], excluded: str
 ) -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from model.catalogue import CATALOGUE, find_spec
-from model.hardware import GIB, Hardware, describe_hardware, fits, recommend
+from model.hardware import GIB, Hardware, describe_hardware, fits, recommend, within
 
 LAPTOP = Hardware("cpu", "Laptop", 4, 16 * GIB, 8 * GIB, 0)
 FREE = [spec for spec in CATALOGUE if spec.free_to_use]
@@ -58,3 +58,10 @@ def test_this_machine_is_described() -> None:
     assert hardware.physical_cores >= 1
     assert 0 < hardware.free_memory <= hardware.total_memory
     assert (hardware.device_memory > 0) == (hardware.device != "cpu")
+
+
+def test_a_limit_on_the_graphics_card_chooses_a_smaller_model() -> None:
+    gpu = machine("cuda", 8, 64, 80)
+    assert recommend(within(gpu, 4 * GIB), FREE).n_parameters < recommend(gpu, FREE).n_parameters
+    assert within(gpu, 0) == gpu
+    assert within(gpu, 100 * GIB) == gpu

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ from model import loading
 from model.errors import ModelCorrupt, ModelNotFound, ModelTooLarge, ModelUnavailable
 from model.generator import HfGenerator
 from model.gguf_conversion import RECORD_NAME, converted_folder, ensure_converted, is_valid, load_gguf
-from model.loading import _move, load_language_model, pick_device
+from model.loading import _move, limit_device_memory, load_language_model, pick_device
 from model.local_files import LocalModel, local_model
 from model.protocols import NeverCancelled, Prompt, StopMode, StopRule
 
@@ -288,3 +289,21 @@ def test_rotary_frequencies_are_not_rounded_with_the_weights(tmp_path: Path) -> 
     assert model.model.embed_tokens.weight.dtype is torch.bfloat16
     assert model.model.rotary_emb.inv_freq.dtype is torch.float32
     assert torch.equal(model.model.rotary_emb.inv_freq, before)
+
+
+@pytest.mark.parametrize(("most_bytes", "share"), [(0, 1.0), (2 << 30, 0.25), (99 << 30, 1.0)])
+def test_a_graphics_card_is_taken_only_so_far(
+    most_bytes: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's own limit, which it keeps for the whole process; 0 takes an earlier one back."""
+    limits: list[tuple[float, torch.device]] = []
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=8 << 30)
+    )
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *given: limits.append(given))
+    limit_device_memory(torch.device("cuda:1"), most_bytes)
+    assert limits == [(share, torch.device("cuda:1"))]
+
+
+def test_main_memory_knows_no_such_limit() -> None:
+    limit_device_memory(torch.device("cpu"), 1)

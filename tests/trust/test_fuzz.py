@@ -52,5 +52,5 @@ def test_inputs_that_atheris_finds(tmp_path: Path) -> None:
         [sys.executable, str(script), *options], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr[-4000:]
-    runs = re.findall(r"^#(\d+)", ended.stderr, re.MULTILINE)
+    runs = re.findall(r"^Done (\d+) runs", ended.stderr, re.MULTILINE)
     count(Row.INPUTS_FUZZED, int(runs[-1]))
