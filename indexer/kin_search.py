@@ -17,7 +17,7 @@ import numpy as np
 
 from indexer.kinship import WINDOW, Likeness, Surroundings
 from indexer.suffix_index import LiveSegment
-from indexer.suffix_segment import Range
+from indexer.suffix_segment import Range, n_places
 from model.exact_memory import Kin
 from model.protocols import FloatArray, IntArray
 
@@ -30,7 +30,6 @@ MOST_RARE = 8
 """Rare words that are followed, from the cursor back."""
 SHARPNESS = 12.0
 """Of the vote: a place that is alike by a tenth more counts for three."""
-MOST_AHEAD = 12
 
 _NEAR_LEVEL = np.arange(-8, 9)
 """Words by which another file may have grown or shrunk since the rare word."""
@@ -90,21 +89,22 @@ class KinSearch:
     ) -> tuple[Kin, ...]:
         """By the votes of the places, all arrays ``[n]``: the token after each, and whose it is."""
         weight = np.exp(SHARPNESS * (likeness.cover + likeness.aligned - 2.0))
-        votes = np.bincount(tokens, weights=weight)
-        named = np.flatnonzero(votes)
+        named, of = np.unique(tokens, return_inverse=True)
+        votes = np.bincount(of, weights=weight)
         kin: list[Kin] = []
         total = float(votes.sum())
-        for token in named[np.argsort(-votes[named], kind="stable")[:MOST_KIN]].tolist():
-            own = np.flatnonzero(tokens == token)
+        for number in np.argsort(-votes, kind="stable")[:MOST_KIN].tolist():
+            own = np.flatnonzero(of == number)
             top = own[np.argmax(weight[own])]
+            source = self._sources[sources[top]].live.segment
             kin.append(
                 Kin(
-                    token,
+                    int(named[number]),
                     cover=float(likeness.cover[own].max()),
                     aligned=float(likeness.aligned[own].max()),
                     deep=float(likeness.deep[own].max()),
-                    vote=float(votes[token]) / total,
-                    ahead=() if kin else self._ahead(int(sources[top]), int(places[top])),
+                    vote=float(votes[number]) / total,
+                    ahead=() if kin else source.ahead(int(places[top])),
                 )
             )
         return tuple(kin)
@@ -160,18 +160,11 @@ class KinSearch:
         rarity: FloatArray = (bits / np.log2(1.0 + total)).astype(np.float32)
         return rarity
 
-    def _ahead(self, number: int, place: int) -> tuple[int, ...]:
-        """The tokens from a place on, to the end of its file at most."""
-        ahead = self._sources[number].stored[place : place + MOST_AHEAD].astype(np.int64) - 1
-        ends = np.flatnonzero(ahead < 0)
-        return tuple((ahead[: ends[0]] if len(ends) else ahead).tolist())
-
 
 def _length_compared(known: Sequence[Sequence[Range]]) -> int:
     """The shortest suffix known at no more than `MOST_PLACES`, else the longest known; 0 for none."""
     deepest = max(map(len, known), default=0)
     for length in range(1, deepest):
-        ranges = (ranges[length - 1] for ranges in known if len(ranges) >= length)
-        if sum(high - low for low, high in ranges) <= MOST_PLACES:
+        if n_places(known, length) <= MOST_PLACES:
             return length
     return deepest

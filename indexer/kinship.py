@@ -3,7 +3,7 @@
 Owns the comparison of the tokens before a place with the tokens before the cursor where they are not the
 same to the letter. A suffix match ends at the first word that was renamed or added; what stands farther
 back still tells which of many places goes on as this one will. Which places are compared is
-`indexer.suffix_session`'s to say.
+`indexer.kin_search`'s to say.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ from model.protocols import IntArray
 
 ORDER = 16
 """Tokens of context by which places are sorted; a longer match is as certain as this one."""
+MOST_AHEAD = 12
+"""Tokens of what followed that are handed out for drafting."""
 SAMPLE = 2048
 """Of a larger range, so many places are looked at, evenly spaced."""
 
@@ -90,9 +92,21 @@ class Segment:
         picked = low + np.arange(SAMPLE) * n // SAMPLE
         return self.order[picked].astype(np.int64), n / SAMPLE
 
+    def ahead(self, place: int) -> tuple[int, ...]:
+        """The tokens from a place on, at most `MOST_AHEAD` and to the end of its file."""
+        ahead = self.stored[place : place + MOST_AHEAD].astype(np.int64) - 1
+        ends = np.flatnonzero(ahead < 0)
+        return tuple((ahead[: ends[0]] if len(ends) else ahead).tolist())
+
     def next_of(self, places: IntArray) -> IntArray:
         """The tokens at `places`."""
         return self.stored[places].astype(np.int64) - 1
+
+
+def n_places(known: Sequence[Sequence[Range]], length: int) -> int:
+    """How many places follow the last `length` tokens; `known` are the ranges of some segments."""
+    ranges = (ranges[length - 1] for ranges in known if len(ranges) >= length)
+    return sum(high - low for low, high in ranges)
 
 
 def build_segment(files: Sequence[tuple[str, IntArray]]) -> Segment:

@@ -16,15 +16,13 @@ from indexer.folders import n_shared
 from indexer.kin_search import KinSearch, Source
 from indexer.kinship import WINDOW
 from indexer.suffix_index import LiveSegment, SuffixSnapshot
-from indexer.suffix_segment import ORDER, Range, build_segment
+from indexer.suffix_segment import ORDER, Range, build_segment, n_places
 from model.exact_memory import Candidate, Kin, Match, TrackRecord
 from model.protocols import IntArray
 
 MOST_OWN_TOKENS = 16_384
 MOST_CANDIDATES = 8
 MOST_MATCHES = 3
-MOST_AHEAD = 12
-"""Tokens that are handed out for drafting."""
 MOST_COMPARED = 8
 """Places of a candidate whose nearness is compared."""
 NO_RECORD = TrackRecord()
@@ -85,7 +83,7 @@ class SuffixSession:
         """Longest first; of the open file only the first `own_end` tokens count."""
         known, least = self._ranges(context), 1.0
         for length in range(max(map(len, known), default=0), 0, -1):
-            if _n_places(known, length) < least:
+            if n_places(known, length) < least:
                 continue
             found = [
                 (source, *_live_places(source, ranges[length - 1], own_end))
@@ -130,7 +128,7 @@ class SuffixSession:
         where = [(*self._nearest(source, places), source) for source, places in said if len(places)]
         near, place, source = max(where, key=lambda item: item[0])
         n_own = sum(len(places) for source, places in said if source.segment.paths[0] == _OWN)
-        return Candidate(token, count, n_own, near, _ahead(source, place) if with_ahead else ())
+        return Candidate(token, count, n_own, near, source.segment.ahead(place) if with_ahead else ())
 
     def _nearest(self, source: LiveSegment, places: IntArray) -> tuple[float, int]:
         """How near the nearest of some places is (1 in the own file, else by folders), and which it is."""
@@ -149,23 +147,10 @@ class SuffixSession:
         return self._nearness_of[path]
 
 
-def _n_places(known: Sequence[Sequence[Range]], length: int) -> int:
-    """After a suffix of so many tokens, dead files and the open one after the cursor included."""
-    ranges = (ranges[length - 1] for ranges in known if len(ranges) >= length)
-    return sum(high - low for low, high in ranges)
-
-
 def _end_of(source: LiveSegment) -> int:
     """Of the places that may be kin: the open file's last words resemble themselves."""
     n_stored = len(source.segment.stored)
     return n_stored - WINDOW if source.segment.paths[0] == _OWN else n_stored
-
-
-def _ahead(source: LiveSegment, place: int) -> tuple[int, ...]:
-    """The tokens from a place on, to the end of its file at most."""
-    ahead = source.segment.stored[place : place + MOST_AHEAD].astype(np.int64) - 1
-    ends = np.flatnonzero(ahead < 0)
-    return tuple((ahead[: ends[0]] if len(ends) else ahead).tolist())
 
 
 def _live_places(source: LiveSegment, found: Range, own_end: int) -> tuple[IntArray, float]:
