@@ -10,7 +10,9 @@ import gzip
 import json
 import random
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,22 +144,29 @@ def half_of(data: Path, folder: str) -> Path:
 
 
 def unpack_sources(data: Path, benchmark: Benchmark, into: Path) -> Path:
-    """The folder of the benchmark's repositories, unpacked once below `into`. Raises NoBenchmark."""
+    """The folder of the benchmark's repositories, unpacked once below `into`. Raises NoBenchmark.
+
+    Several processes may ask at once: each unpacks into a folder of its own, and the first that ends counts.
+    """
     archive = half_of(data, benchmark.sources) / "sources.tar.xz"
     folder = into / f"{benchmark.sources}-{archive.parent.name}"
     if folder.is_dir():
         return folder
     if not archive.is_file():
         raise NoBenchmark(f"{archive} is missing; fetch the benchmark again")
-    unfinished = folder.with_name(folder.name + ".part")
-    try:
-        with tarfile.open(archive) as tar:
-            if sum(member.size for member in tar) > MOST_SOURCE_BYTES:
-                raise NoBenchmark(f"{archive} holds over {MOST_SOURCE_BYTES >> 20} MiB; not trusted")
-            tar.extractall(unfinished, filter="data")
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise NoBenchmark(f"{archive} cannot be unpacked ({error}); fetch the benchmark again") from error
-    unfinished.rename(folder)
+    into.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=into) as unfinished:
+        try:
+            with tarfile.open(archive) as tar:
+                if sum(member.size for member in tar) > MOST_SOURCE_BYTES:
+                    raise NoBenchmark(f"{archive} holds over {MOST_SOURCE_BYTES >> 20} MiB; not trusted")
+                tar.extractall(Path(unfinished, folder.name), filter="data")
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise NoBenchmark(f"{archive} cannot be unpacked ({error}); fetch the benchmark again") from error
+        with suppress(OSError):  # another process was sooner
+            Path(unfinished, folder.name).rename(folder)
+    if not folder.is_dir():
+        raise NoBenchmark(f"{folder} cannot be made; see that its folder can be written")
     return folder
 
 

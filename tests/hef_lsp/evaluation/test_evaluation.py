@@ -204,6 +204,23 @@ def test_missing_and_damaged_files_are_named(data: Path, tmp_path: Path) -> None
         unpack_sources(data, BENCHMARKS["repoeval-line"], tmp_path / "other")
 
 
+def test_two_processes_may_unpack_at_once(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one ends while this one unpacks, as two shards of one evaluation did."""
+    benchmark, into, extract = BENCHMARKS["repoeval-line"], tmp_path / "into", tarfile.TarFile.extractall
+
+    def interrupted(tar: tarfile.TarFile, path: Path, **options: Any) -> None:
+        extract(tar, path, **options)
+        monkeypatch.setattr(tarfile.TarFile, "extractall", extract)
+        unpack_sources(data, benchmark, into)
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", interrupted)
+    sources = unpack_sources(data, benchmark, into)
+    assert (sources / "level/demo/app.py").read_text() == SOURCE
+    assert list(into.iterdir()) == [sources]
+
+
 def test_an_archive_cannot_write_outside_its_folder(data: Path, tmp_path: Path) -> None:
     archive = data / "repoeval" / "dev" / "sources.tar.xz"
     with tarfile.open(archive, "w:xz") as tar:
