@@ -77,12 +77,10 @@ class ExactMemory(Protocol):
         """How it has done so far in the open file."""
         ...
 
-    def match(self, context: Sequence[int]) -> Match | None:
-        """The longest known suffix of `context`; None if not even one token is known."""
-        ...
-
     def matches(self, context: Sequence[int]) -> tuple[Match, ...]:
-        """That, and after it the longest ones with at least twice the support of the one before."""
+        """The longest known suffix of `context`, and after it the longest ones with at least twice the
+        support of the one before; none if not even one token is known.
+        """
         ...
 
     def kin(self, context: Sequence[int]) -> tuple[Kin, ...]:

@@ -78,16 +78,17 @@ def _rounded(values: Any) -> Any:
     return [_rounded(value) for value in values] if isinstance(values, list) else float(f"{values:.5g}")
 
 
+def _tensors(data: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {name: torch.tensor(values, dtype=torch.float32) for name, values in data["weights"].items()}
+
+
 def load_gate(path: Path) -> Gate:
     """Raises ModelCorrupt for a file that is no gate."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["format_version"] != GATE_VERSION or tuple(data["features"]) != FEATURES:
             raise ValueError("another format")
-        tensors = {
-            name: torch.tensor(values, dtype=torch.float32) for name, values in data["weights"].items()
-        }
-        return Gate(GateWeights(**tensors), data["provenance"])
+        return Gate(GateWeights(**_tensors(data)), data["provenance"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelCorrupt(f"{path} is no gate of this version ({error}); install hef-lsp again") from error
 
@@ -100,9 +101,7 @@ def load_earlier_gate(path: Path) -> Gate:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         known = [FEATURES.index(name) for name in data["features"]]
-        tensors = {
-            name: torch.tensor(values, dtype=torch.float32) for name, values in data["weights"].items()
-        }
+        tensors = _tensors(data)
         for name in ("linear", "hidden"):
             wide = torch.zeros(*tensors[name].shape[:-1], len(FEATURES))
             wide[..., known] = tensors[name]

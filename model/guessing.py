@@ -23,13 +23,12 @@ def guess(matches: Sequence[Match], kin: Sequence[Kin]) -> tuple[int, ...]:
         return ()
     match, best = matches[0], matches[0].candidates[0]
     share = best.count / max(1, match.support)
-    if not kin:
-        return best.ahead[: n_worth_reading(_of_match(match, share))]
-    likest = kin[0]
-    if likest.token_id == best.token_id:
-        return likest.ahead[: n_worth_reading(_of_both(match, share, likest))]
-    of_match, of_kin = _of_match(match, share), _of_kin(match, likest)
-    ahead, likely = (best.ahead, of_match) if of_match >= of_kin else (likest.ahead, of_kin)
+    ahead, likely = best.ahead, _of_match(match, share)
+    likest = kin[0] if kin else None
+    if likest is not None and likest.token_id == best.token_id:
+        ahead, likely = likest.ahead, _of_both(match, share, likest)
+    elif likest is not None and _of_kin(match, likest) > likely:
+        ahead, likely = likest.ahead, _of_kin(match, likest)
     return ahead[: n_worth_reading(likely)]
 
 

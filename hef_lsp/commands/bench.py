@@ -6,7 +6,7 @@ Owns options and presentation. What is measured, and how, is `hef_lsp.bench`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,7 @@ from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar,
 from hef_lsp.settings import ModelSettings
 
 if TYPE_CHECKING:
+    from hef_lsp.bench.figures import Report
     from hef_lsp.bench.latency import LatencyPlan
 
 app = typer.Typer(no_args_is_help=True, help="Measure latency and indexing on this machine.")
@@ -92,6 +93,18 @@ def _add_rivals(
     report["ratio_to_rivals"] = ratios_to_rivals(report["arms"], report["rivals"])
 
 
+def _measured(measure: Callable[[Callable[[str], None]], Coroutine[Any, Any, Report]]) -> Report:
+    """The report of a measurement over LSP, which says how far it is; ends the command where it fails."""
+    from hef_lsp.bench.latency import NothingToType
+    from hef_lsp.lsp_client import ServerDied, ServerNotReady
+
+    try:
+        with named_errors(), err().status("starting the server") as status:
+            return asyncio.run(measure(status.update))
+    except (NothingToType, ServerNotReady, ServerDied) as error:
+        raise fail(str(error)) from error
+
+
 @app.command("scale")
 def scale(
     lines: Annotated[str, typer.Option(help="Sizes of the workspaces in lines.")] = "1000,1000000",
@@ -109,17 +122,12 @@ def scale(
     """Type the same lines in workspaces of growing size; time from keystroke to item."""
     from hef_lsp.bench import latency as bench
     from hef_lsp.bench.scale import ScalePlan, measure_scale, scale_table
-    from hef_lsp.lsp_client import ServerDied, ServerNotReady
 
     options: dict[str, Any] = {"model": {"name": model, "embedder": embedder}}
     sizes = _sizes(lines)
     folder = _folder(source) if source else None
     typing = bench.LatencyPlan(Path(), n_files=files, n_lines=passage, seed=seed, options=options)
-    try:
-        with named_errors(), err().status("starting the server") as status:
-            report = asyncio.run(measure_scale(ScalePlan(sizes, typing, folder), status.update))
-    except (bench.NothingToType, ServerNotReady, ServerDied) as error:
-        raise fail(str(error)) from error
+    report = _measured(lambda say: measure_scale(ScalePlan(sizes, typing, folder), say))
     out().print(scale_table(report))
     _keep(report, json_file)
 
@@ -138,17 +146,11 @@ def soak(
 ) -> None:
     """Edit, withdraw and save for a long time; what grows: resident memory, p95, threads, open files."""
     from hef_lsp.bench import soak as bench
-    from hef_lsp.bench.latency import NothingToType
     from hef_lsp.bench.replay import Pace
-    from hef_lsp.lsp_client import ServerDied, ServerNotReady
 
     options: dict[str, Any] = {"model": {"name": model, "embedder": embedder, "threads": threads}}
     plan = bench.SoakPlan(_folder(workspace), minutes, lines, seed, Pace(key_ms), options)
-    try:
-        with named_errors(), err().status("starting the server") as status:
-            report = asyncio.run(bench.measure_soak(plan, status.update))
-    except (NothingToType, ServerNotReady, ServerDied) as error:
-        raise fail(str(error)) from error
+    report = _measured(lambda say: bench.measure_soak(plan, say))
     out().print(bench.soak_table(report))
     _keep(report, json_file)
 
@@ -167,17 +169,11 @@ def yielding(
 ) -> None:
     """Type while a first index runs and at rest, by turns; the ratio of the times."""
     from hef_lsp.bench import yielding as bench
-    from hef_lsp.bench.latency import NothingToType
     from hef_lsp.bench.replay import Pace
-    from hef_lsp.lsp_client import ServerDied, ServerNotReady
 
     options: dict[str, Any] = {"model": {"name": model, "embedder": embedder, "threads": threads}}
     plan = bench.YieldingPlan(_folder(workspace), turns, lines, seed, Pace(key_ms), options)
-    try:
-        with named_errors(), err().status("starting the server") as status:
-            report = asyncio.run(bench.measure_yielding(plan, status.update))
-    except (NothingToType, ServerNotReady, ServerDied) as error:
-        raise fail(str(error)) from error
+    report = _measured(lambda say: bench.measure_yielding(plan, say))
     out().print(bench.yielding_table(report))
     _keep(report, json_file)
 

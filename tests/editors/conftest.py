@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from editor_paths import SHORT, WANTED, program, stub_command
 from neovim import Neovim, write_init
+from screen import Screen
 
 StartNeovim = Callable[..., Neovim]
 SCRIPT = "urn left + right"
@@ -34,6 +35,15 @@ def home() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="hef-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def screens() -> Iterator[list[Screen]]:
+    """Terminals that a test opened are closed with it."""
+    opened: list[Screen] = []
+    yield opened
+    for screen in opened:
+        screen.close()
 
 
 @pytest.fixture

@@ -118,14 +118,6 @@ def served(shared: Newcomer) -> Newcomer:
     return shared
 
 
-@pytest.fixture
-def screens() -> Iterator[list[Screen]]:
-    opened: list[Screen] = []
-    yield opened
-    for screen in opened:
-        screen.close()
-
-
 def open_screen(newcomer: Newcomer, screens: list[Screen], *command: str | Path) -> Screen:
     screen = Screen(newcomer.home, shlex.join(str(word) for word in command), newcomer.environment)
     screens.append(screen)

@@ -9,7 +9,6 @@ import json
 import os
 import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,14 +46,6 @@ autocmd FileType python setlocal omnifunc=ale#completion#OmniFunc
 @pytest.fixture
 def server(home: Path) -> list[str]:
     return stub_command(home / "cache", "--script", SCRIPT)
-
-
-@pytest.fixture
-def screens() -> Iterator[list[Screen]]:
-    opened: list[Screen] = []
-    yield opened
-    for screen in opened:
-        screen.close()
 
 
 def test_helix_lists_the_suggestion(
