@@ -1,6 +1,7 @@
-"""Drafts: tokens that the exact memory expects, read together with the one that was chosen.
+"""Drafts: tokens that are expected, read together with the one that was chosen.
 
-Owns the bookkeeping; the guess is `model.guessing`'s. Decoding chooses each token as without drafts, from the
+Owns the bookkeeping; what the exact memory expects is guessed by `model.guessing`, and what an earlier answer said
+comes first (`model.recollection`). Decoding chooses each token as without drafts, from the
 logits that it would have had anyway; a guess that was right only saves the forward pass. So drafts change
 nothing of what is said wherever `verify` gives the logits of `step` (`model.runtime`).
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import Protocol
 
 import torch
@@ -39,14 +41,22 @@ class Foresight(Protocol):
     def known(self) -> tuple[Sequence[Match], Sequence[Kin]]: ...
 
 
+MOST_RECALLED = 15
+"""Tokens of an earlier answer read in one pass: a pass is what a cancel waits for."""
+
+
 class DraftingSession:
     """A session for one generation whose `step` looks ahead. Satisfies `DecodingSession`.
 
     Invariant: the session has read what was stepped, and after it the tokens of `_ahead`, unconfirmed.
     """
 
-    def __init__(self, session: VerifyingSession, foresight: Foresight) -> None:
+    def __init__(
+        self, session: VerifyingSession, foresight: Foresight, recalled: Sequence[int] = ()
+    ) -> None:
+        """`recalled` is what followed the prompt before; it is guessed while it comes true."""
         self._session, self._foresight = session, foresight
+        self._recalled = deque(recalled)
         self._ahead: deque[tuple[int, torch.Tensor]] = deque()
         self.n_forwards = 0
 
@@ -68,6 +78,8 @@ class DraftingSession:
 
     def step(self, token_id: int) -> torch.Tensor:
         """The logits after `token_id`, from an earlier pass where it was guessed."""
+        if self._recalled and self._recalled.popleft() != token_id:
+            self._recalled.clear()
         if self._ahead and self._ahead[0][0] == token_id:
             return self._ahead.popleft()[1]
         self._session.drop(len(self._ahead))
@@ -79,4 +91,4 @@ class DraftingSession:
         return logits[0]
 
     def _drafts(self) -> tuple[int, ...]:
-        return guess(*self._foresight.known())
+        return tuple(islice(self._recalled, MOST_RECALLED)) or guess(*self._foresight.known())

@@ -39,6 +39,7 @@ from model.protocols import (
     StopReason,
     StopRule,
 )
+from model.recollection import Recollection
 from model.runtime.fast_runtime import FastRuntime
 from model.slots.reader import introduction_of
 from model.stopping import StopTracker
@@ -71,6 +72,7 @@ class HfGenerator:
         self._with_drafts = with_drafts
         self._loaded = loaded
         self._session = KvSession(loaded.model) if session is None else session
+        self._recollection = Recollection()
         self._vocabulary = Vocabulary(loaded.tokenizer)
         self._introduction = introduction_of(loaded.tokenizer)
         self._texts = TokenTexts.of(loaded.tokenizer, loaded.vocabulary_size)
@@ -122,8 +124,9 @@ class HfGenerator:
         return session.layout.read_width if isinstance(session, FastRuntime) else None
 
     def forget(self) -> None:
-        """Drops the KV cache."""
+        """Drops the KV cache and what was decoded."""
         self._session.clear()
+        self._recollection.clear()
 
     def read_along(self, prompt: Prompt, text: str) -> ReadAlong:
         """What the model says at each token of `text`, were it to follow `prompt` in decoding.
@@ -209,10 +212,12 @@ class HfGenerator:
         choice = GreedyChoice(self.tokenizer, healing, rule.branch, interpolation)
         session = self._session
         if interpolation is not None and self._with_drafts and isinstance(session, FastRuntime):
-            session = DraftingSession(session, interpolation)
+            recalled = self._recollection.after(task.inputs.keys, rule.branch)
+            session = DraftingSession(session, interpolation, recalled)
         decoded = decode_greedily(session, logits, choice, StopTracker(rule), task.is_spent, halt, on_text)
         if isinstance(session, DraftingSession):
             decoded.n_forwards = session.n_forwards
+            self._recollection.keep(task.inputs.keys, rule.branch, decoded.token_ids)
         return decoded
 
     def _interpolation(self, task: _Task) -> Interpolation | None:
