@@ -23,6 +23,7 @@ from hef_lsp.commands import (
     training,
 )
 from model.cores import wait_briefly
+from model.kernel_caches import keep_few_kernels
 
 app = typer.Typer(
     name="hef-lsp",
@@ -63,4 +64,5 @@ def common(
 def main() -> None:
     """The console script."""
     wait_briefly()
+    keep_few_kernels()
     app()

@@ -1,9 +1,9 @@
 """Drafts: tokens that are expected, read together with the one that was chosen.
 
-Owns the bookkeeping; what the exact memory expects is guessed by `model.guessing`, and what an earlier answer said
-comes first (`model.recollection`). Decoding chooses each token as without drafts, from the
-logits that it would have had anyway; a guess that was right only saves the forward pass. So drafts change
-nothing of what is said wherever `verify` gives the logits of `step` (`model.runtime`).
+Owns the bookkeeping. What the exact memory expects is guessed by `model.guessing`; what an earlier answer
+said comes first (`model.recollection`). Decoding chooses each token as without drafts, from the logits that
+it would have had anyway; a guess that was right only saves the forward pass. So drafts change nothing of
+what is said wherever `verify` gives the logits of `step` (`model.runtime`).
 
 The idea is that of prompt lookup and REST (He et al. 2024): what was copied so far goes on as it did there.
 """
@@ -51,9 +51,7 @@ class DraftingSession:
     Invariant: the session has read what was stepped, and after it the tokens of `_ahead`, unconfirmed.
     """
 
-    def __init__(
-        self, session: VerifyingSession, foresight: Foresight, recalled: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, session: VerifyingSession, foresight: Foresight, recalled: Sequence[int] = ()) -> None:
         """`recalled` is what followed the prompt before; it is guessed while it comes true."""
         self._session, self._foresight = session, foresight
         self._recalled = deque(recalled)

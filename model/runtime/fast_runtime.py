@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch.nn import functional
 from transformers import PreTrainedModel
 
 from model.decoding import CPU_CHUNK, GPU_CHUNK, Halt, Inputs
@@ -29,7 +30,8 @@ log = logging.getLogger(__name__)
 FEW_ROWS = 8
 """Most rows of a prefill that go through compact weights. Beyond, the processor's time goes into
 multiplying and no longer into reading weights, and the plain matrices win where bfloat16 is native."""
-
+ROWS_AT_ONCE = 16
+"""On a CPU more rows than few are read in multiples of so many: each number has a kernel of its own."""
 
 PROBED = 24
 NEAR_ENOUGH = 0.999
@@ -187,14 +189,16 @@ class FastRuntime:
             return logits_of(self._few, self._read(self._few, token_ids, rows))
 
     def _read(self, stack: Stack, keys: Sequence[int], rows: torch.Tensor) -> torch.Tensor:
-        begin = self.n_positions
-        slots = self._cache.slots(begin, begin + len(keys))
+        begin, n_rows = self.n_positions, len(keys)
+        if stack is self._many and self.fixed is None:
+            rows = functional.pad(rows, (0, 0, 0, -n_rows % ROWS_AT_ONCE))  # after `keys`: no row sees them
+        slots = self._cache.slots(begin, begin + len(rows))
         if stack is self._few and self.recorded is not None:
             rows = self.recorded.run(rows, slots)
         else:
             rows = run_layers(stack, rows, slots)
         self._keys.extend(keys)
-        return rows
+        return rows[:n_rows]
 
     def _take(self, inputs: Inputs, begin: int, end: int) -> None:
         """Keys and values of slots become those of positions ``[begin, end)``, without a pass."""

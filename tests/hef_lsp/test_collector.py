@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 
@@ -38,3 +40,19 @@ def test_cycles_that_were_put_aside_are_freed_by_the_next_call() -> None:
     assert seen() is not None
     settle()
     assert seen() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the other systems' allocators are not asked")
+def test_memory_that_nobody_uses_goes_back_to_the_system() -> None:
+    program = (
+        "import psutil\n"
+        "from hef_lsp.collector import settle\n"
+        "pieces = [bytes(100_000) for _ in range(2_000)]\n"  # too small to be mapped one by one
+        "last = bytes(100_000)\n"  # and what lies behind them keeps them
+        "del pieces\n"
+        "before = psutil.Process().memory_info().rss\n"
+        "settle()\n"
+        "print(before - psutil.Process().memory_info().rss)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(run.stdout) > 100_000_000

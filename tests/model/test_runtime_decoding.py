@@ -12,6 +12,8 @@ from model.protocols import StopReason
 from model.runtime import fast_runtime
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
+from model.runtime.layers import Stack
+from model.runtime.static_cache import Slots
 from tests.tiny_models import HIDDEN_SIZE, load_tiny_model
 
 EXACT = 1e-4
@@ -71,6 +73,26 @@ def test_a_prompt_in_pieces_steps_and_drafts_give_the_plain_logits(model: PreTra
     rest = ids[n_read + 5 :]
     torch.testing.assert_close(runtime.verify(rest), plain[n_read + 5 :], atol=EXACT, rtol=EXACT)
     assert runtime.n_positions == len(ids)
+
+
+@pytest.mark.parametrize("n_read", [9, 15, 16, 17, 33, CPU_CHUNK + 9])
+def test_texts_of_all_lengths_are_read_in_few_shapes(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch, n_read: int
+) -> None:
+    seen = set()
+    original = fast_runtime.run_layers
+
+    def watched(stack: Stack, rows: torch.Tensor, slots: Slots) -> torch.Tensor:
+        seen.add(len(rows) % fast_runtime.ROWS_AT_ONCE)
+        return original(stack, rows, slots)
+
+    monkeypatch.setattr(fast_runtime, "run_layers", watched)
+    ids = ids_of(n_read + 1)
+    plain = wanted(model, text(ids))
+    runtime = FastRuntime(model, Weights.PLAIN)
+    torch.testing.assert_close(read(runtime, text(ids[:-1])), plain[-2], atol=EXACT, rtol=EXACT)
+    assert seen == {0} and runtime.n_positions == n_read
+    torch.testing.assert_close(runtime.step(ids[-1]), plain[-1], atol=EXACT, rtol=EXACT)
 
 
 def test_the_module_works_on_and_shares_its_matrices(model: PreTrainedModel) -> None:
