@@ -21,10 +21,16 @@ from model.decoding import DecodingSession, Halt, Inputs
 from model.exact_memory import Kin, Match
 from model.guessing import guess
 from model.protocols import StopReason
+from model.runtime.row_costs import MOST_ROWS, RowCosts
 
 
 class VerifyingSession(DecodingSession, Protocol):
     """A session that reads several tokens at once."""
+
+    @property
+    def row_costs(self) -> RowCosts:
+        """What passes of several tokens cost."""
+        ...
 
     def verify(self, token_ids: Sequence[int]) -> torch.Tensor:
         """Reads tokens in one forward pass; gives the logits ``[n, V]`` after each."""
@@ -41,7 +47,7 @@ class Foresight(Protocol):
     def known(self) -> tuple[Sequence[Match], Sequence[Kin]]: ...
 
 
-MOST_RECALLED = 15
+MOST_RECALLED = MOST_ROWS - 1
 """Tokens of an earlier answer read in one pass: a pass is what a cancel waits for."""
 
 
@@ -89,4 +95,5 @@ class DraftingSession:
         return logits[0]
 
     def _drafts(self) -> tuple[int, ...]:
-        return tuple(islice(self._recalled, MOST_RECALLED)) or guess(*self._foresight.known())
+        recalled = tuple(islice(self._recalled, MOST_RECALLED))
+        return recalled or guess(*self._foresight.known(), self._session.row_costs.costs)

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 from model.exact_memory import Kin, Match
 
-MOST_GUESSED = 7
-WORTH_A_ROW = 0.3
-"""Another row makes a pass a sixth longer; it is read while it is right so often."""
 
+def guess(matches: Sequence[Match], kin: Sequence[Kin], costs: Sequence[float]) -> tuple[int, ...]:
+    """The tokens worth reading along; `matches` and `kin` are what is known of the words so far.
 
-def guess(matches: Sequence[Match], kin: Sequence[Kin]) -> tuple[int, ...]:
-    """The tokens worth reading along; `matches` and `kin` are what is known of the words so far."""
+    `costs` are those of passes of 1, 2, … rows (`model.runtime.row_costs`).
+    """
     if not matches:
         return ()
     match, best = matches[0], matches[0].candidates[0]
@@ -29,12 +29,17 @@ def guess(matches: Sequence[Match], kin: Sequence[Kin]) -> tuple[int, ...]:
         ahead, likely = likest.ahead, _of_both(match, share, likest)
     elif likest is not None and _of_kin(match, likest) > likely:
         ahead, likely = likest.ahead, _of_kin(match, likest)
-    return ahead[: n_worth_reading(likely)]
+    return ahead[: n_worth_reading(likely, costs)]
 
 
-def n_worth_reading(likely: float) -> int:
-    """How many tokens, if each is right with probability `likely` where those before it were."""
-    return min(MOST_GUESSED, int(math.log(WORTH_A_ROW) / math.log(min(max(likely, 1e-6), 0.99))))
+def n_worth_reading(likely: float, costs: Sequence[float]) -> int:
+    """How many tokens, if each is right with probability `likely` where those before it were.
+
+    So many that a token takes the least time: a pass gives those that were right, and one more.
+    """
+    given = accumulate(likely**n for n in range(len(costs)))
+    worth = [tokens / cost for tokens, cost in zip(given, costs, strict=True)]
+    return worth.index(max(worth))
 
 
 def _of_both(match: Match, share: float, kin: Kin) -> float:

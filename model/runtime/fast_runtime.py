@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,16 +23,17 @@ from model.runtime.fixed_steps import FixedSteps, record_cuda_graph
 from model.runtime.layers import Stack, embedded, logits_of, plain_stack, run_layers
 from model.runtime.plan import NO_CHANGES, Changes, plan_of, why_unsupported
 from model.runtime.recorded_layers import RecordedLayers
+from model.runtime.row_costs import ASSUMED, MOST_ROWS, measured
 from model.runtime.static_cache import FIRST_CAPACITY, StaticCache
 from model.slots.layout import SlotLayout, turned_keys
 
 log = logging.getLogger(__name__)
 
-FEW_ROWS = 8
-"""Most rows of a prefill that go through compact weights. Beyond, the processor's time goes into
-multiplying and no longer into reading weights, and the plain matrices win where bfloat16 is native."""
 ROWS_AT_ONCE = 16
-"""On a CPU more rows than few are read in multiples of so many: each number has a kernel of its own."""
+"""On a CPU plain matrices read multiples of so many rows, or one of `FEWER`: each number has a kernel."""
+FEWER = (4, 8)
+USUAL_POSITIONS = 512
+"""In the cache while passes are timed."""
 
 PROBED = 24
 NEAR_ENOUGH = 0.999
@@ -77,6 +79,8 @@ class FastRuntime:
         self._keys: list[int] = []
         self.fixed = FixedSteps(self._few, self._cache, record_cuda_graph) if on_gpu else None
         """Steps that a graph was recorded of; None where each runs by itself."""
+        self.row_costs = ASSUMED
+        """A prompt's more rows go through plain matrices: the time goes into multiplying by then."""
         log.info("decoding with %s weights", self._weights)
 
     @staticmethod
@@ -102,10 +106,17 @@ class FastRuntime:
         return bool((nearness > NEAR_ENOUGH).all())
 
     def warm_up(self) -> None:
-        """Makes a pass of each number of few rows, so that none is recorded at a key; forgets everything."""
+        """Makes a pass of each number of few rows, so that none is recorded at a key; forgets everything.
+
+        On a CPU it measures what they cost, and goes by that from then on.
+        """
         self.clear()
-        for n_rows in range(1, FEW_ROWS + 1):
+        for n_rows in range(1, MOST_ROWS + 1):
             self.verify(range(n_rows))
+        if self.fixed is None:
+            self._keys = [0] * USUAL_POSITIONS
+            self.row_costs = measured(partial(self._try, self._few), partial(self._try, self._many))
+            log.info("passes of several rows: %s", self.row_costs)
         self.clear()
 
     @property
@@ -161,9 +172,8 @@ class FastRuntime:
             end = min(begin + self._chunk, first_slot if begin < first_slot else len(inputs.keys))
             with torch.inference_mode():
                 rows = self._rows(inputs, begin, end)
-                last = self._read(
-                    self._few if end - begin <= FEW_ROWS else self._many, inputs.keys[begin:end], rows
-                )
+                few = end - begin <= self.row_costs.n_few
+                last = self._read(self._few if few else self._many, inputs.keys[begin:end], rows)
         with torch.inference_mode():
             return logits_of(self._few, last[-1:])[0]
 
@@ -188,10 +198,16 @@ class FastRuntime:
             rows = embedded(self._plan, token_ids)
             return logits_of(self._few, self._read(self._few, token_ids, rows))
 
+    def _try(self, stack: Stack, n_rows: int) -> None:
+        """A pass of which nothing stays."""
+        with torch.inference_mode():
+            self._read(stack, range(n_rows), embedded(self._plan, range(n_rows)))
+        self.drop(n_rows)
+
     def _read(self, stack: Stack, keys: Sequence[int], rows: torch.Tensor) -> torch.Tensor:
         begin, n_rows = self.n_positions, len(keys)
         if stack is self._many and self.fixed is None:
-            rows = functional.pad(rows, (0, 0, 0, -n_rows % ROWS_AT_ONCE))  # after `keys`: no row sees them
+            rows = functional.pad(rows, (0, 0, 0, _filled_up(n_rows) - n_rows))  # at the end: none sees them
         slots = self._cache.slots(begin, begin + len(rows))
         if stack is self._few and self.recorded is not None:
             rows = self.recorded.run(rows, slots)
@@ -224,3 +240,8 @@ class FastRuntime:
         given = np.ascontiguousarray(inputs.rows[first - n_before : last - n_before], dtype=np.float32)
         rows[first - begin : last - begin] = torch.from_numpy(given).to(rows.device)
         return rows
+
+
+def _filled_up(n_rows: int) -> int:
+    """The number of rows that is read for so many."""
+    return next((size for size in FEWER if n_rows <= size), -(-n_rows // ROWS_AT_ONCE) * ROWS_AT_ONCE)

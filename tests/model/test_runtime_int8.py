@@ -8,9 +8,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from model.decoding import CPU_CHUNK, Inputs
 from model.runtime.compact import Weights
-from model.runtime.fast_runtime import FEW_ROWS, FastRuntime
+from model.runtime.fast_runtime import FastRuntime
 from model.runtime.int8 import int8_multiply, plain_multiply, rounded
 from model.runtime.plan import Matrix
+from model.runtime.row_costs import MOST_ROWS
 from tests.tiny_models import load_tiny_model
 
 N_TOKENS = CPU_CHUNK + 40
@@ -118,9 +119,9 @@ def test_drafts_and_steps_say_the_same_to_the_last_bit(model: PreTrainedModel) -
 def test_a_short_prefill_goes_through_the_weights_of_a_step(model: PreTrainedModel) -> None:
     ids = tokens(60)
     runtime = FastRuntime(model, Weights.INT8)
-    runtime.prefill(Inputs((), None, ids[:-FEW_ROWS]), lambda: None)
-    steps = [runtime.step(token) for token in ids[-FEW_ROWS:]]
-    runtime.drop(FEW_ROWS)
+    runtime.prefill(Inputs((), None, ids[:-MOST_ROWS]), lambda: None)
+    steps = [runtime.step(token) for token in ids[-MOST_ROWS:]]
+    runtime.drop(MOST_ROWS)
     again = runtime.prefill(Inputs((), None, ids), lambda: None)
     assert isinstance(again, torch.Tensor) and torch.equal(again, steps[-1])
 
