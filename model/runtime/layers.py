@@ -18,6 +18,9 @@ from model.runtime.int8 import Multiply, plain_multiply
 from model.runtime.plan import Plan
 from model.runtime.static_cache import Slots
 
+N_SHARP = 32
+"""Tokens whose logits are worked out in float32."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -119,8 +122,22 @@ def embedded(plan: Plan, token_ids: Sequence[int]) -> torch.Tensor:
 
 
 def logits_of(stack: Stack, rows: torch.Tensor) -> torch.Tensor:
-    """Residual rows ``[R, H]`` to logits ``[R, V]``."""
-    return stack.head(normed(rows, stack.gain_out, stack.plan))
+    """Residual rows ``[R, H]`` to logits ``[R, V]``, float32.
+
+    Those of the likeliest tokens are worked out again by the model's own numbers: bfloat16 tells logits of
+    16 to 32 apart by 0.125 only, and the choice is among these.
+    """
+    logits = stack.head(normed(rows, stack.gain_out, stack.plan)).float()
+    likeliest = logits.topk(min(N_SHARP, logits.shape[-1]), sorted=False).indices
+    return logits.scatter_(-1, likeliest, _sharp_logits(stack.plan, rows, likeliest))
+
+
+def _sharp_logits(plan: Plan, rows: torch.Tensor, token_ids: torch.Tensor) -> torch.Tensor:
+    """Logits ``[R, n]`` of the tokens ``[R, n]``, multiplied in float32, each row by itself."""
+    lengths: torch.Tensor = vector_norm(rows, dim=-1, keepdim=True)
+    whole = rows / lengths.hypot_(plan.floor) * plan.gain_out
+    sharp = (plan.head.weight[token_ids].float() * whole.unsqueeze(1)).sum(-1)
+    return sharp if plan.head.bias is None else sharp + plan.head.bias[token_ids]
 
 
 def normed(rows: torch.Tensor, gain: torch.Tensor | None, plan: Plan) -> torch.Tensor:
