@@ -7,6 +7,7 @@ clone of each by its own name (lazy.nvim, blink.cmp, nvim-cmp, cmp-nvim-lsp); wi
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,9 +52,11 @@ def plugin(name: str) -> str:
 
 @pytest.fixture
 def begin(nvim: str, home: Path, workspace: Path) -> Iterator[Begin]:
-    """`begin(lua)` gives a Neovim in adding.py with `lua` in init.lua; ~/src/hef-lsp is this repository."""
-    (home / "src").mkdir()
-    (home / "src/hef-lsp").symlink_to(ROOT)
+    """`begin(lua)` gives a Neovim in adding.py with `lua` in init.lua; ~/src/hef-lsp is what is committed."""
+    source = home / "src/hef-lsp"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(source)], check=True)
+    # Whoever clones it from there wants a branch, which a clone of one commit does not have.
+    subprocess.run(["git", "-C", str(source), "checkout", "--quiet", "-B", "main"], check=True)
     started: list[Neovim] = []
 
     def start(rest: str) -> Neovim:
