@@ -15,17 +15,23 @@ WAIT_S = 600.0
 
 
 class Screen:
-    """One tmux session of `size` columns and rows; `close` ends its server."""
+    """One tmux session of `size` columns and rows, begun in `folder`; `close` ends its server."""
 
     def __init__(
-        self, home: Path, command: str, env: dict[str, str] | None = None, size: tuple[int, int] = (100, 30)
+        self,
+        home: Path,
+        command: str,
+        env: dict[str, str] | None = None,
+        size: tuple[int, int] = (100, 30),
+        folder: Path | None = None,
     ) -> None:
         tmux = shutil.which("tmux")
         if tmux is None:
             missing("no tmux on PATH; install it")
         self._tmux = [tmux, "-S", str(home / "tmux.sock"), "-f", os.devnull]
         self._env = {**(env or os.environ), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
-        self.run("new-session", "-d", "-x", str(size[0]), "-y", str(size[1]), "-s", "s", command)
+        place = ("-c", str(folder or Path.cwd()))
+        self.run("new-session", "-d", "-x", str(size[0]), "-y", str(size[1]), *place, "-s", "s", command)
         self.run("set-option", "-s", "escape-time", "0")
 
     def type(self, text: str, pause_s: float = 0.03) -> None:

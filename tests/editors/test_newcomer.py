@@ -119,7 +119,10 @@ def served(shared: Newcomer) -> Newcomer:
 
 
 def open_screen(newcomer: Newcomer, screens: list[Screen], *command: str | Path) -> Screen:
-    screen = Screen(newcomer.home, shlex.join(str(word) for word in command), newcomer.environment)
+    """In the folder of the file, which is the last word: Helix takes where it is begun for the workspace."""
+    folder = Path(command[-1]).parent
+    words = shlex.join(str(word) for word in command)
+    screen = Screen(newcomer.home, words, newcomer.environment, folder=folder)
     screens.append(screen)
     return screen
 
