@@ -46,12 +46,12 @@ class Screen:
     def text(self) -> str:
         return self.run("capture-pane", "-t", "s", "-p")
 
-    def wait(self, wanted: str, asking: tuple[str, ...] = ()) -> str:
-        """The screen once it shows `wanted`; the keys `asking` are pressed about every second meanwhile."""
+    def wait(self, wanted: str, asking: tuple[str, ...] = (), every_s: float = 1.0) -> str:
+        """The screen once it shows `wanted`; the keys `asking` are pressed every so many seconds meanwhile."""
         ends = time.monotonic() + WAIT_S
         asked = time.monotonic()
         while wanted not in (shown := self.text()):
-            if asking and time.monotonic() - asked > 1.0:
+            if asking and time.monotonic() - asked > every_s:
                 self.press(*asking)
                 asked = time.monotonic()
             assert time.monotonic() < ends, f"waited {WAIT_S} s for {wanted!r}; the screen was\n{shown}"
