@@ -47,7 +47,7 @@ class Screen:
         return self.run("capture-pane", "-t", "s", "-p")
 
     def wait(self, wanted: str, asking: tuple[str, ...] = (), every_s: float = 1.0) -> str:
-        """The screen once it shows `wanted`; the keys `asking` are pressed every so many seconds meanwhile."""
+        """The screen once it shows `wanted`; the keys `asking` are pressed every so often meanwhile."""
         ends = time.monotonic() + WAIT_S
         asked = time.monotonic()
         while wanted not in (shown := self.text()):
