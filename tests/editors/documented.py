@@ -11,7 +11,7 @@ from editor_paths import ROOT
 DOCUMENT = ROOT / "docs/editors.md"
 FENCE = "```"
 NAMED = re.compile(r"`~/([^`]+)`:$")
-"""The end of the line before a block that is the content of a file."""
+"""The end of the line before a block that is the content of a file, unless it is for a shell."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ def chapter(title: str) -> list[Block]:
     for line in lines:
         if line.startswith(FENCE):
             text = "".join(f"{inner}\n" for inner in iter(lambda: next(lines), FENCE))
-            named = NAMED.search(before)
-            blocks.append(Block(line.removeprefix(FENCE), text, named[1] if named else None))
+            language = line.removeprefix(FENCE)
+            named = NAMED.search(before) if language != "sh" else None
+            blocks.append(Block(language, text, named[1] if named else None))
         before = line
     assert blocks, f"{DOCUMENT.name} has no commands below {title!r}"
     return blocks
