@@ -62,7 +62,7 @@ export default async function (editor, step) {
   step(`its link opened ${name}`);
   await editor.picture("hierarchy");
 
-  editor.change({ "workbench.colorTheme": "Visual Studio Dark" });
+  await editor.command("Preferences: Toggle between Light/Dark Themes");
   await editor.page.locator(".monaco-workbench.vs-dark").waitFor();
   await editor.page.setViewportSize({ width: 760, height: 680 });
   await editor.picture("narrow-and-dark");
