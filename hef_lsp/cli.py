@@ -22,8 +22,7 @@ from hef_lsp.commands import (
     serving,
     training,
 )
-from model.cores import wait_briefly
-from model.kernel_caches import keep_few_kernels
+from model.torch_environment import tell_torch
 
 app = typer.Typer(
     name="hef-lsp",
@@ -63,6 +62,5 @@ def common(
 
 def main() -> None:
     """The console script."""
-    wait_briefly()
-    keep_few_kernels()
+    tell_torch()
     app()

@@ -1,30 +1,15 @@
 """How torch's threads share the machine with what else runs on it.
 
-Owns two rules: threads that wait for each other soon give their core away, and work that nobody waits for
-leaves one core to the thread that answers keys. Imports no torch: where it is not loaded, nothing computes.
+Owns one rule: work that nobody waits for leaves one core to the thread that answers keys. How torch's threads
+wait for each other is told before it is loaded (`model.torch_environment`). Imports no torch: where it is not
+loaded, nothing computes.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-SPINS = "GOMP_SPINCOUNT"
-FEW_SPINS = "3000"
-"""Some 10 microseconds: most waits inside a pass are shorter."""
-
-
-def wait_briefly() -> None:
-    """From here on GNU's OpenMP, torch's on Linux, puts a waiting thread to sleep after some microseconds.
-
-    Call it before torch is imported. By default a thread burns its core for a millisecond or more, in which
-    nobody else, the thread that it waits for among them, can run there: on two cores beside two busy
-    processes a token took 2.6 s so, and 53 ms with few spins; on a quiet machine 12.2 and 12.7 ms. What the
-    user has set stands.
-    """
-    os.environ.setdefault(SPINS, FEW_SPINS)
 
 
 @contextmanager

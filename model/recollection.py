@@ -2,8 +2,8 @@
 
 Owns the token ids, and nothing of what they are worth: they are drafts (`model.drafting`), so a wrong one
 costs time alone. A key withdraws the request before it, and an editor asks anew at the same place or one
-letter on: what was decoded by then is read in one pass and not token by token, so that fast typing cannot
-keep a long answer away.
+letter on: what was decoded by then is read several tokens a pass and not token by token, so that fast typing
+does not keep a long answer away.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from model.cores import wait_briefly
+from model.torch_environment import tell_torch
 
-wait_briefly()  # as the program does, and before any test imports torch
+tell_torch()  # as the program does, and before any test imports torch
 REQUIRE_MODEL = "HEF_REQUIRE_MODEL"
 
 

@@ -80,7 +80,7 @@ class FastRuntime:
         self.fixed = FixedSteps(self._few, self._cache, record_cuda_graph) if on_gpu else None
         """Steps that a graph was recorded of; None where each runs by itself."""
         self.row_costs = ASSUMED
-        """A prompt's more rows go through plain matrices: the time goes into multiplying by then."""
+        """Up to `n_few` rows of a prompt go through compact weights, more through plain matrices."""
         log.info("decoding with %s weights", self._weights)
 
     @staticmethod

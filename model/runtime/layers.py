@@ -134,8 +134,7 @@ def logits_of(stack: Stack, rows: torch.Tensor) -> torch.Tensor:
 
 def _sharp_logits(plan: Plan, rows: torch.Tensor, token_ids: torch.Tensor) -> torch.Tensor:
     """Logits ``[R, n]`` of the tokens ``[R, n]``, multiplied in float32, each row by itself."""
-    lengths: torch.Tensor = vector_norm(rows, dim=-1, keepdim=True)
-    whole = rows / lengths.hypot_(plan.floor) * plan.gain_out
+    whole = rows / _lengths(rows, plan) * plan.gain_out
     sharp = (plan.head.weight[token_ids].float() * whole.unsqueeze(1)).sum(-1)
     return sharp if plan.head.bias is None else sharp + plan.head.bias[token_ids]
 
@@ -145,12 +144,17 @@ def normed(rows: torch.Tensor, gain: torch.Tensor | None, plan: Plan) -> torch.T
 
     A few small calls: torch's own `rms_norm` is made of more, and takes twice as long on one row.
     """
-    lengths: torch.Tensor = vector_norm(rows, dim=-1, keepdim=True)
-    lengths.hypot_(plan.floor)
+    lengths = _lengths(rows, plan)
     out = torch.empty(rows.shape, dtype=plan.dtype, device=rows.device)
     if gain is None:
         return torch.div(rows, lengths, out=out)
     return torch.mul(rows / lengths, gain, out=out)
+
+
+def _lengths(rows: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """What `rows` ``[R, H]`` are divided by, ``[R, 1]``."""
+    lengths: torch.Tensor = vector_norm(rows, dim=-1, keepdim=True)
+    return lengths.hypot_(plan.floor)
 
 
 def _turn(plan: Plan, heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:

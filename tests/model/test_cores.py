@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from model.cores import FEW_SPINS, SPINS, one_core_left, wait_briefly
+from model.cores import one_core_left
 
 torch = pytest.importorskip("torch")
 
@@ -41,22 +39,3 @@ def test_without_torch_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     with one_core_left():
         pass
     assert "torch" not in sys.modules
-
-
-def test_what_the_user_set_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(SPINS, raising=False)
-    wait_briefly()
-    assert os.environ[SPINS] == FEW_SPINS
-    monkeypatch.setenv(SPINS, "12")
-    wait_briefly()
-    assert os.environ[SPINS] == "12"
-
-
-def test_the_program_sees_to_it_before_torch_is_loaded() -> None:
-    program = (
-        "import os, sys; from hef_lsp.cli import main; sys.argv = ['hef-lsp', '--version']\n"
-        "try: main()\nexcept SystemExit: pass\n"
-        f"assert os.environ['{SPINS}'] == '{FEW_SPINS}' and 'torch' not in sys.modules"
-    )
-    environment = {name: value for name, value in os.environ.items() if name != SPINS}
-    subprocess.run([sys.executable, "-c", program], check=True, env=environment)

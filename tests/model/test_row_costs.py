@@ -1,4 +1,4 @@
-"""What rows cost is measured with passes, and decoding goes by it without saying anything else."""
+"""What rows cost is measured with passes when a model is loaded."""
 
 from __future__ import annotations
 
