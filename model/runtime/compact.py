@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import torch
 
+from model.runtime.attention import exact_attention
 from model.runtime.int4 import int4_multiply, recovered
 from model.runtime.int8 import Multiply, can_be_int8, int8_multiply, plain_multiply, rounded
 from model.runtime.layers import Layer, Stack, plain_stack
@@ -48,7 +49,8 @@ def decoding_stack(plan: Plan, weights: Weights) -> Stack:
     with torch.inference_mode():
         layers = tuple(_layer(layer, weights) for layer in plan.layers)
         head = int8_multiply(rounded(plan.head, plan.gain_out))
-    return Stack(plan.without_changes(), True, layers, None, head)
+        attention = exact_attention(plan)
+    return Stack(plan.without_changes(), attention, layers, None, head)
 
 
 def _layer(layer: LayerPlan, weights: Weights) -> Layer:

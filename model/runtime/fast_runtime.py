@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from model.decoding import CPU_CHUNK, GPU_CHUNK, Halt, Inputs
 from model.protocols import StopReason
+from model.runtime.attention import AT_ONCE, Attention
 from model.runtime.compact import Weights, decoding_stack, fastest_weights
 from model.runtime.fixed_steps import FixedSteps, record_cuda_graph
 from model.runtime.layers import Stack, embedded, logits_of, plain_stack, run_layers
@@ -73,8 +74,9 @@ class FastRuntime:
         self._plan = self._plan.without_changes()
         self._many = plain_stack(self._plan)
         self.layout = SlotLayout.of(self._plan)
-        self.recorded = RecordedLayers(self._few) if self._few.rows_apart and not on_gpu else None
-        """Passes of few rows that torch recorded; None where rows look at each other, and on a GPU."""
+        keeps_bits = self._few.attention is not Attention.MASKED
+        self.recorded = RecordedLayers(self._few) if keeps_bits and not on_gpu else None
+        """Passes of few rows that torch recorded; None with plain weights, and on a GPU."""
         self._cache = StaticCache(self._plan, first_capacity)
         self._keys: list[int] = []
         self.fixed = FixedSteps(self._few, self._cache, record_cuda_graph) if on_gpu else None
@@ -208,7 +210,8 @@ class FastRuntime:
         begin, n_rows = self.n_positions, len(keys)
         if stack is self._many and self.fixed is None:
             rows = functional.pad(rows, (0, 0, 0, _filled_up(n_rows) - n_rows))  # at the end: none sees them
-        slots = self._cache.slots(begin, begin + len(rows))
+        multiple = AT_ONCE if stack.attention is Attention.PRODUCTS else 1
+        slots = self._cache.slots(begin, begin + len(rows), multiple)
         if stack is self._few and self.recorded is not None:
             rows = self.recorded.run(rows, slots)
         else:

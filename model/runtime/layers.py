@@ -1,19 +1,21 @@
 """The forward pass of Llama's layout over plain tensors.
 
-Owns the arithmetic: root-mean-square norms, rotary positions, grouped attention over the cache,
-the gated layer. The residual rows are float32, what is multiplied has the model's own type.
+Owns the arithmetic: root-mean-square norms, rotary positions, the gated layer; attention is
+`model.runtime.attention`. The residual rows are float32, what is multiplied has the model's own type.
 For one token it is some thirty calls of torch a layer; each call left out counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch.linalg import vector_norm
-from torch.nn.functional import scaled_dot_product_attention, silu
+from torch.nn.functional import silu
 
+from model.runtime.attention import Attention, attended, mask_of
 from model.runtime.int8 import Multiply, plain_multiply
 from model.runtime.plan import Plan
 from model.runtime.static_cache import Slots
@@ -38,13 +40,12 @@ class Layer:
 class Stack:
     """All layers, and the head that gives the logits.
 
-    With `rows_apart` each row's attention is computed on its own, so that a row comes out the same
-    to the last bit whatever is read beside it. The compact kernels and the norms keep that anyway;
-    plain matrices do not.
+    Unless its attention is masked, a row comes out the same to the last bit whatever is read beside
+    it. The compact kernels and the norms keep that anyway; plain matrices do not.
     """
 
     plan: Plan
-    rows_apart: bool
+    attention: Attention
     layers: tuple[Layer, ...]
     gain_out: torch.Tensor | None
     head: Multiply
@@ -63,33 +64,45 @@ def plain_stack(plan: Plan) -> Stack:
         )
         for layer in plan.layers
     ]
-    return Stack(plan, False, tuple(layers), plan.gain_out, plain_multiply(plan.head))
+    return Stack(plan, Attention.MASKED, tuple(layers), plan.gain_out, plain_multiply(plan.head))
+
+
+class Place(NamedTuple):
+    """Of one layer: angles, the slots of new positions, all keys and values, and the mask if there is one.
+
+    Shapes are those of `Slots` and `mask_of`.
+    """
+
+    cos: torch.Tensor
+    sin: torch.Tensor
+    new: torch.Tensor
+    keys: torch.Tensor
+    values: torch.Tensor
+    mask: torch.Tensor | None
+
+
+def places_of(stack: Stack, n_rows: int, slots: Slots) -> Iterator[Place]:
+    """Layer by layer."""
+    mask = mask_of(stack.attention, stack.plan, n_rows, slots.end, slots.n_seen)
+    for new, keys, values in zip(slots.new, slots.keys, slots.values, strict=True):
+        yield Place(slots.cos, slots.sin, new, keys, values, mask)
 
 
 def run_layers(stack: Stack, rows: torch.Tensor, slots: Slots) -> torch.Tensor:
     """Reads the residual rows ``[R, H]``, float32, in place; writes their keys and values to `slots`."""
-    plan, n_rows = stack.plan, rows.shape[0]
-    mask = None if stack.rows_apart or n_rows == 1 else causal_mask(plan, n_rows, slots)
-    for layer, new, keys, values in zip(stack.layers, slots.new, slots.keys, slots.values, strict=True):
-        run_layer(plan, layer, n_rows, rows, slots.cos, slots.sin, new, keys, values, mask)
+    n_rows = rows.shape[0]
+    for layer, place in zip(stack.layers, places_of(stack, n_rows, slots), strict=True):
+        run_layer(stack, layer, n_rows, rows, place)
     return rows
 
 
-def run_layer(
-    plan: Plan,
-    layer: Layer,
-    n_rows: int,
-    rows: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    new: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    mask: torch.Tensor | None = None,
-) -> torch.Tensor:
+def run_layer(stack: Stack, layer: Layer, n_rows: int, rows: torch.Tensor, place: Place) -> torch.Tensor:
     """One layer of `run_layers`, in place; `n_rows` is R, which must be a number where this is recorded."""
-    heads = heads_of(plan, layer, n_rows, rows, cos, sin, new)
-    rows.add_(layer.out(_attended(plan, heads, n_rows, keys, values, mask)))
+    plan = stack.plan
+    heads = heads_of(plan, layer, n_rows, rows, place.cos, place.sin, place.new)
+    queries = heads[:, : plan.n_heads].view(n_rows, plan.n_kv_heads, -1, plan.head_size)
+    seen = attended(stack.attention, queries, n_rows, place.keys, place.values, place.mask)
+    rows.add_(layer.out(seen))
     return add_gated(plan, layer, rows)
 
 
@@ -162,49 +175,3 @@ def _turn(plan: Plan, heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor)
     turned = heads[:, : plan.n_heads + plan.n_kv_heads]
     rolled = turned.roll(plan.head_size // 2, -1)
     turned.mul_(cos).addcmul_(rolled, sin)
-
-
-def _attended(
-    plan: Plan,
-    heads: torch.Tensor,
-    n_rows: int,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    mask: torch.Tensor | None,
-) -> torch.Tensor:
-    """What the queries among `heads` ``[R, heads, D]`` see of the cache: ``[R, n_heads * D]``.
-
-    The query heads that share a key head stand as further rows of it: each on its own, torch was seen to take
-    six times as long. Without a mask row by row.
-    """
-    n_kv, size = plan.n_kv_heads, plan.head_size
-    queries = heads[:, : plan.n_heads].view(n_rows, n_kv, -1, size)
-    if mask is None:
-        return _attended_apart(queries, n_rows, keys, values)
-    grouped = queries.permute(1, 2, 0, 3).reshape(1, n_kv, -1, size)
-    seen = scaled_dot_product_attention(grouped, keys, values, attn_mask=mask)
-    return seen.view(n_kv, -1, n_rows, size).permute(2, 0, 1, 3).reshape(n_rows, -1)
-
-
-def _attended_apart(
-    queries: torch.Tensor, n_rows: int, keys: torch.Tensor, values: torch.Tensor
-) -> torch.Tensor:
-    """The same of `queries` ``[R, KV, group, D]``, the last of which sees all of the cache.
-
-    Ends count from the cache's end, so that a recorded pass holds at any length.
-    """
-    if n_rows == 1:
-        return scaled_dot_product_attention(queries, keys, values).view(1, -1)
-    seen = []
-    for row in range(n_rows):
-        end = row + 1 - n_rows or None
-        query = queries[row : row + 1]
-        seen.append(scaled_dot_product_attention(query, keys[:, :, :end], values[:, :, :end]))
-    return torch.cat(seen).view(n_rows, -1)
-
-
-def causal_mask(plan: Plan, n_rows: int, slots: Slots) -> torch.Tensor:
-    """What is added to the scores ``[group * R, end]`` so that no row sees those after it."""
-    n_positions = slots.keys[0].shape[2]
-    hidden = torch.full((n_rows, n_positions), -torch.inf, dtype=plan.dtype, device=plan.embedding.device)
-    return hidden.triu_(n_positions - n_rows + 1).repeat(plan.n_heads // plan.n_kv_heads, 1)

@@ -11,31 +11,33 @@ import logging
 import warnings
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from itertools import islice
 
 import torch
 
+from model.runtime.attention import Attention
 from model.runtime.int8 import Multiply
-from model.runtime.layers import Layer, Stack, run_layer, run_layers
-from model.runtime.plan import Plan
+from model.runtime.layers import Layer, Place, Stack, places_of, run_layer, run_layers
 from model.runtime.static_cache import Slots
 
 log = logging.getLogger(__name__)
 
+N_OF_PLACE = len(Place._fields)
 CHECKS = 2
 """Torch works a recording over at its second run."""
 Recording = Callable[..., torch.Tensor]
 
 
 class RecordedLayers:
-    """What `run_layers` does for a stack whose rows are apart, each layer by its recording.
+    """What `run_layers` does for a stack whose rows keep their bits, each layer by its recording.
 
     Where recording fails, or a recording gives anything else, `run_layers` does it from then on.
     """
 
     def __init__(self, stack: Stack) -> None:
-        """Raises ValueError for a stack whose rows look at each other: that needs a mask of its length."""
-        if not stack.rows_apart:
-            raise ValueError("only passes whose rows are apart can be recorded")
+        """Raises ValueError for a stack whose rows depend on those beside them."""
+        if stack.attention is Attention.MASKED:
+            raise ValueError("only passes whose rows keep their bits can be recorded")
         self._stack = stack
         self._kinds = [_kind(layer) for layer in stack.layers]
         self._tensors = [_tensors(layer) for layer in stack.layers]
@@ -47,9 +49,9 @@ class RecordedLayers:
         n_rows = rows.shape[0]
         if not self.works or not self._ready(n_rows, rows, slots):
             return run_layers(self._stack, rows, slots)
-        places = zip(slots.new, slots.keys, slots.values, strict=True)
-        for kind, tensors, (new, keys, values) in zip(self._kinds, self._tensors, places, strict=True):
-            self._recordings[n_rows, kind](rows, slots.cos, slots.sin, new, keys, values, *tensors)
+        places = places_of(self._stack, n_rows, slots)
+        for kind, tensors, place in zip(self._kinds, self._tensors, places, strict=True):
+            self._recordings[n_rows, kind](rows, *_of_tensors(place), *tensors)
         return rows
 
     def _ready(self, n_rows: int, rows: torch.Tensor, slots: Slots) -> bool:
@@ -66,12 +68,13 @@ class RecordedLayers:
 
     def _recorded(self, number: int, n_rows: int, rows: torch.Tensor, slots: Slots) -> Recording | None:
         """A recording of one layer; what it writes to the cache the pass itself writes again."""
-        plan, layer, tensors = self._stack.plan, self._stack.layers[number], self._tensors[number]
-        place = slots.cos, slots.sin, slots.new[number], slots.keys[number], slots.values[number]
-        wanted = run_layer(plan, layer, n_rows, rows.clone(), *place)
+        stack, layer, tensors = self._stack, self._stack.layers[number], self._tensors[number]
+        place = next(islice(places_of(stack, n_rows, slots), number, None))
+        given = *_of_tensors(place), *tensors
+        wanted = run_layer(stack, layer, n_rows, rows.clone(), place)
         try:
-            recording = _traced(plan, layer, n_rows, (rows.clone(), *place, *tensors))
-            got = [recording(rows.clone(), *place, *tensors) for _ in range(CHECKS)]
+            recording = _traced(stack, layer, n_rows, (rows.clone(), *given))
+            got = [recording(rows.clone(), *given) for _ in range(CHECKS)]
         except Exception as error:  # noqa: BLE001 - whatever the recorder raises, the plain pass works
             log.info("passes are not recorded: %s", error)
             return None
@@ -81,17 +84,18 @@ class RecordedLayers:
         return None
 
 
-def _traced(plan: Plan, layer: Layer, n_rows: int, inputs: tuple[torch.Tensor, ...]) -> Recording:
-    def run(
-        rows: torch.Tensor,
-        cos: torch.Tensor,
-        sin: torch.Tensor,
-        new: torch.Tensor,
-        keys: torch.Tensor,
-        values: torch.Tensor,
-        *tensors: torch.Tensor,
-    ) -> torch.Tensor:
-        return run_layer(plan, _with(layer, tensors), n_rows, rows, cos, sin, new, keys, values)
+def _of_tensors(place: Place) -> tuple[torch.Tensor, ...]:
+    """With something empty for no mask: what is recorded takes tensors."""
+    *given, mask = place
+    return *given, place.cos.new_empty(0) if mask is None else mask
+
+
+def _traced(stack: Stack, layer: Layer, n_rows: int, inputs: tuple[torch.Tensor, ...]) -> Recording:
+    def run(rows: torch.Tensor, *tensors: torch.Tensor) -> torch.Tensor:
+        place = Place(*tensors[:N_OF_PLACE])
+        if stack.attention is not Attention.PRODUCTS:
+            place = place._replace(mask=None)
+        return run_layer(stack, _with(layer, tensors[N_OF_PLACE:]), n_rows, rows, place)
 
     with warnings.catch_warnings():
         # Torch means to drop it and offers compilers, which users of a language server do not have.

@@ -21,8 +21,8 @@ class Slots:
     """The cache around the positions ``[begin, end)`` being read, one entry a layer.
 
     `new` ``[2 KV, end - begin, D]`` is where keys, then values, of the new positions are written;
-    `keys` and `values` ``[1, KV, end, D]`` are all of them. `cos` and `sin` ``[end - begin, 1, D]``
-    turn queries and keys: ``x * cos + roll(x, D / 2) * sin``.
+    `keys` and `values` ``[1, KV, seen, D]`` are all of them, and what lies behind to fill up. `cos` and
+    `sin` ``[end - begin, 1, D]`` turn queries and keys: ``x * cos + roll(x, D / 2) * sin``.
     """
 
     new: tuple[torch.Tensor, ...]
@@ -30,6 +30,12 @@ class Slots:
     values: tuple[torch.Tensor, ...]
     cos: torch.Tensor
     sin: torch.Tensor
+    end: int
+
+    @property
+    def n_seen(self) -> int:
+        """Positions of which there are keys and values here."""
+        return self.keys[0].shape[2]
 
 
 class StaticCache:
@@ -57,17 +63,22 @@ class StaticCache:
         """Gives the memory back."""
         self._free()
 
-    def slots(self, begin: int, end: int) -> Slots:
-        """Views of the cache for reading the positions ``[begin, end)``; grows where it must."""
-        self.reserve(end, begin)
+    def slots(self, begin: int, end: int, multiple: int = 1) -> Slots:
+        """Views of the cache for reading the positions ``[begin, end)``; grows where it must.
+
+        What is seen is filled up to a `multiple` of positions, with numbers that are finite.
+        """
+        n_seen = -(-end // multiple) * multiple
+        self.reserve(n_seen, begin)
         n_kv = self._plan.n_kv_heads
-        read = self._data[:, None, :, :end]
+        read = self._data[:, None, :, :n_seen]
         return Slots(
             self._data[:, :, begin:end].unbind(0),
             read[:, :, :n_kv].unbind(0),
             read[:, :, n_kv:].unbind(0),
             self._cos[begin:end],
             self._sin[begin:end],
+            end,
         )
 
     def _free(self) -> None:
@@ -86,7 +97,7 @@ class StaticCache:
         while capacity < n_positions:
             capacity *= 2
         n_layers, n_rows, _, width = self._data.shape
-        # Zeros, not anything: steps of a fixed shape look at all slots, and no mask hides what is not finite.
+        # Zeros, not anything: passes look past the slots in use, and no mask hides what is not finite.
         data = torch.zeros((n_layers, n_rows, capacity, width), dtype=self._data.dtype, device=self._device)
         data[:, :, :n_used] = self._data[:, :, :n_used]
         cos, sin = _angles(self._plan, capacity)

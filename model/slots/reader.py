@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from model.prompt import SNIPPETS_INTRODUCTION
-from model.runtime.layers import Stack, add_gated, causal_mask, embedded, heads_of, run_layers
+from model.runtime.attention import Attention, mask_of
+from model.runtime.layers import Stack, add_gated, embedded, heads_of, run_layers
 from model.runtime.static_cache import Slots, StaticCache
 from model.slots.layout import SlotLayout, turned_keys
 from model.tokenization import HfTokenizer
@@ -65,7 +66,7 @@ class SlotReader:
         """Reads on from `end`; the most that any head of a group looks at each position since `begin`."""
         rows = embedded(self._stack.plan, token_ids)
         slots = self._cache.slots(end, end + len(token_ids))
-        mask = causal_mask(self._stack.plan, len(token_ids), slots)
+        mask = mask_of(Attention.MASKED, self._stack.plan, len(token_ids), slots.end, slots.n_seen)
         looks = [
             _watched_layer(self._stack, number, rows, slots, mask)[:, :, begin:end].amax(dim=1)
             for number in range(len(self._stack.layers))
@@ -80,7 +81,7 @@ class SlotReader:
         return torch.cat([turned_back, taken[:, n_kv:]], dim=1)
 
 
-def _watched_layer(stack: Stack, number: int, rows: Tensor, slots: Slots, mask: Tensor) -> Tensor:
+def _watched_layer(stack: Stack, number: int, rows: Tensor, slots: Slots, mask: Tensor | None) -> Tensor:
     """A layer of `run_layers`, in place, that gives what was looked at: ``[G, group * R, end]``."""
     plan, layer = stack.plan, stack.layers[number]
     n_rows, n_kv, size = len(rows), plan.n_kv_heads, plan.head_size
@@ -88,7 +89,7 @@ def _watched_layer(stack: Stack, number: int, rows: Tensor, slots: Slots, mask: 
     queries = heads[:, : plan.n_heads].view(n_rows, n_kv, -1, size).permute(1, 2, 0, 3)
     queries = queries.reshape(n_kv, -1, size)
     products = queries @ slots.keys[number][0].transpose(1, 2) / math.sqrt(size)
-    looks = (products + mask).softmax(dim=-1)
+    looks = (products if mask is None else products + mask).softmax(dim=-1)
     seen = (looks @ slots.values[number][0]).view(n_kv, -1, n_rows, size)
     rows.add_(layer.out(seen.permute(2, 0, 1, 3).reshape(n_rows, -1)))
     add_gated(plan, layer, rows)

@@ -92,5 +92,5 @@ def test_where_recording_fails_the_plain_pass_works(
 def test_plain_weights_are_not_recorded() -> None:
     runtime = FastRuntime(model_of_levels(), Weights.PLAIN)
     assert runtime.recorded is None
-    with pytest.raises(ValueError, match="rows are apart"):
+    with pytest.raises(ValueError, match="keep their bits"):
         RecordedLayers(runtime._few)

@@ -111,9 +111,12 @@ export class Editor {
     await this.page.locator(STATUS).click();
   }
 
-  /** The user's settings, with those of the machine that the server runs on. */
+  /** The user's settings, with those of the machine that the server runs on; none of a file being written. */
   settings() {
-    const read = (...names) => JSON.parse(readFileSync(join(this.host.data, ...names, "settings.json"), "utf8"));
+    const read = (...names) => {
+      const text = readFileSync(join(this.host.data, ...names, "settings.json"), "utf8");
+      return text === "" ? {} : JSON.parse(text);
+    };
     return { ...read("User"), ...read("Machine") };
   }
 

@@ -1,0 +1,173 @@
+"""How the rows of a pass look at the cache.
+
+Owns the three ways to do it, their masks, and the check that one of them keeps a row's bits. Query heads
+that share a key head stand as rows of it throughout: as heads of their own torch was seen to take six times
+as long.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import partial
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from model.runtime.plan import Plan
+
+AT_ONCE = 16
+"""`Attention.PRODUCTS` looks at multiples of so many positions: sums over more of them then add zeros at the
+end of each of the processor's lanes, which changes no bit."""
+FEWEST_SHARING, SMALLEST_HEAD = 2, 32
+"""Below these, torch has other kernels for one row than for several."""
+MOST_PROBED = 8
+"""Rows, as many as decoding reads in a pass."""
+PROBED_LENGTHS = (24, 205, 520, 1_043)
+MAGNIFIED = 2.0**21
+"""Makes of the rounding of a product of two rows a difference that the softmax shows."""
+
+
+class Attention(StrEnum):
+    """`MASKED` is one call of torch's attention: a row's last bits depend on the rows beside it.
+
+    With the others a row comes out the same to the last bit whatever is read beside it. `APART` makes a call
+    for each row. `PRODUCTS` multiplies all rows by the keys, and by the values, at once: eight rows of 700
+    positions take a quarter of the time, one row as long as before; not every shape and processor keeps the
+    bits (`keeps_bits`).
+    """
+
+    MASKED = "masked"
+    APART = "apart"
+    PRODUCTS = "products"
+
+
+def attended(
+    attention: Attention,
+    queries: torch.Tensor,
+    n_rows: int,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor | None,
+) -> torch.Tensor:
+    """What `queries` ``[R, KV, group, D]`` see of ``[1, KV, seen, D]``: ``[R, KV * group * D]``.
+
+    `mask` is `mask_of` the same way of looking; `n_rows` is R, which must be a number where this is recorded.
+    """
+    if attention is Attention.PRODUCTS:
+        assert mask is not None
+        return _by_products(queries, n_rows, keys[0], values[0], mask)
+    if mask is None:
+        return _apart(queries, n_rows, keys, values)
+    seen = scaled_dot_product_attention(_grouped(queries).unsqueeze(0), keys, values, attn_mask=mask)
+    return _ungrouped(seen[0], n_rows)
+
+
+def mask_of(
+    attention: Attention, plan: Plan, n_rows: int, n_positions: int, n_seen: int
+) -> torch.Tensor | None:
+    """What is added to the scores ``[group * R, n_seen]`` so that no row sees what comes after it.
+
+    The rows are the last of `n_positions`; None where nothing needs hiding.
+    """
+    if attention is Attention.PRODUCTS:
+        return _hidden(plan, n_rows, n_positions, n_seen, torch.float32)
+    if attention is Attention.APART or n_rows == 1:
+        return None
+    return _hidden(plan, n_rows, n_positions, n_seen, plan.dtype)
+
+
+def exact_attention(plan: Plan) -> Attention:
+    """The fastest way that keeps the bits of `plan`'s rows here; takes some ms to find out."""
+    return Attention.PRODUCTS if keeps_bits(plan) else Attention.APART
+
+
+def keeps_bits(plan: Plan) -> bool:
+    """Whether `Attention.PRODUCTS` gives each of several rows what it gives that row alone.
+
+    Found by numbers whose sums cancel: what is left of them is rounding, which another order changes.
+    """
+    group, size = plan.n_heads // plan.n_kv_heads, plan.head_size
+    if plan.dtype != torch.bfloat16 or group < FEWEST_SHARING or size < SMALLEST_HEAD:
+        return False
+    source = torch.Generator().manual_seed(0)
+    drawn = partial(torch.randn, generator=source)
+    for length in PROBED_LENGTHS:
+        queries = drawn(MOST_PROBED, plan.n_kv_heads, group, size).to(plan.dtype)
+        keys, values = (drawn(plan.n_kv_heads, _filled(length), size).to(plan.dtype) for _ in range(2))
+        level = torch.zeros_like(queries), keys, _cancelling(values, 1, length - MOST_PROBED)
+        sharp = MAGNIFIED * _mirrored(queries), _cancelling(keys, 2, size), values
+        if not (_keeps_bits_at(plan, length, *level) and _keeps_bits_at(plan, length, *sharp)):
+            return False
+    return True
+
+
+def _cancelling(numbers: torch.Tensor, dim: int, length: int) -> torch.Tensor:
+    """The first `length` along `dim` sum up to nothing, the rest are zero."""
+    half = length // 2
+    first = numbers.narrow(dim, 0, half)
+    rest = numbers.narrow(dim, 2 * half, numbers.shape[dim] - 2 * half)
+    return torch.cat([first, -first, torch.zeros_like(rest)], dim)
+
+
+def _mirrored(queries: torch.Tensor) -> torch.Tensor:
+    half = queries[..., : queries.shape[-1] // 2]
+    return torch.cat([half, half], -1)
+
+
+def _keeps_bits_at(
+    plan: Plan, n_positions: int, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+) -> bool:
+    def looked(first: int, last: int) -> torch.Tensor:
+        end = n_positions - MOST_PROBED + last
+        mask = _hidden(plan, last - first, end, _filled(end), torch.float32)
+        seen = keys[:, : _filled(end)], values[:, : _filled(end)]
+        return _by_products(queries[first:last], last - first, *seen, mask)
+
+    alone = torch.cat([looked(row, row + 1) for row in range(MOST_PROBED)])
+    several = range(2, MOST_PROBED + 1)
+    return all(torch.equal(looked(MOST_PROBED - n, MOST_PROBED), alone[-n:]) for n in several)
+
+
+def _filled(n_positions: int) -> int:
+    return -(-n_positions // AT_ONCE) * AT_ONCE
+
+
+def _hidden(plan: Plan, n_rows: int, n_positions: int, n_seen: int, dtype: torch.dtype) -> torch.Tensor:
+    hidden = torch.full((n_rows, n_seen), -torch.inf, dtype=dtype, device=plan.embedding.device)
+    return hidden.triu_(n_positions - n_rows + 1).repeat(plan.n_heads // plan.n_kv_heads, 1)
+
+
+def _apart(queries: torch.Tensor, n_rows: int, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Ends count from the cache's end, so that a recorded pass holds at any length."""
+    if n_rows == 1:
+        return scaled_dot_product_attention(queries, keys, values).view(1, -1)
+    seen = []
+    for row in range(n_rows):
+        end = row + 1 - n_rows or None
+        query = queries[row : row + 1]
+        seen.append(scaled_dot_product_attention(query, keys[:, :, :end], values[:, :, :end]))
+    return torch.cat(seen).view(n_rows, -1)
+
+
+def _by_products(
+    queries: torch.Tensor, n_rows: int, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Keys times queries, not the other way: the right side is laid out anew at each call; queries are fewer.
+
+    `mask` comes first in the sum, which so has its layout and its float32.
+    """
+    size = keys.shape[-1]
+    products = torch.bmm(keys, _grouped(queries).transpose(1, 2)).transpose(1, 2)
+    looks = torch.add(mask, products, alpha=size**-0.5).softmax(-1)
+    return _ungrouped(torch.bmm(looks.to(values.dtype), values), n_rows)
+
+
+def _grouped(queries: torch.Tensor) -> torch.Tensor:
+    """``[R, KV, group, D]`` to ``[KV, group * R, D]``."""
+    return queries.permute(1, 2, 0, 3).flatten(1, 2)
+
+
+def _ungrouped(seen: torch.Tensor, n_rows: int) -> torch.Tensor:
+    """``[KV, group * R, D]`` to ``[R, KV * group * D]``."""
+    n_kv, _, size = seen.shape
+    return seen.view(n_kv, -1, n_rows, size).permute(2, 0, 1, 3).reshape(n_rows, -1)
