@@ -57,10 +57,6 @@ class SuffixSession:
         self._last: tuple[tuple[int, ...], list[list[Range]]] = ((), [])
         self._kin = KinSearch([Source(source, _end_of(source)) for source in self._sources])
 
-    def match(self, context: Sequence[int]) -> Match | None:
-        """The places that follow the longest known suffix of `context`."""
-        return next(self._matches(context, MOST_OWN_TOKENS), None)
-
     def matches(self, context: Sequence[int]) -> tuple[Match, ...]:
         """The longest known suffix, then shorter ones, each at twice as many places as the one before."""
         return tuple(islice(self._matches(context, MOST_OWN_TOKENS), MOST_MATCHES))

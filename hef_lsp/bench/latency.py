@@ -10,12 +10,12 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hef_lsp.bench.figures import Report, Spread, percentiles, setting_of
-from hef_lsp.bench.replay import REFUSED, Pace, Replay, Reply, measure_stops, type_passage
+from hef_lsp.bench.replay import REFUSED, Replay, Reply, TypingPlan, measure_stops, type_passage
 from hef_lsp.bench.source_lines import Passage, passages_to_type
 from hef_lsp.evaluation.arms import UnknownArm
 from hef_lsp.lsp_client import editor_client
@@ -32,33 +32,18 @@ class NothingToType(Exception):
     """The folder holds no passage that could be typed."""
 
 
-@dataclass(frozen=True)
-class LatencyPlan:
-    """What is typed, and with which server. `command` starts another server than our own."""
+@dataclass(frozen=True, kw_only=True)
+class LatencyPlan(TypingPlan):
+    """At one place of each of `n_files`, once for each arm."""
 
-    workspace: Path
     arms: Sequence[str] = ARMS
     n_files: int = 5
-    n_lines: int = 3
-    seed: int = 0
-    pace: Pace = field(default_factory=Pace)
-    options: dict[str, Any] = field(default_factory=dict)
-    command: Sequence[str] | None = None
-    patience_s: float = 3600.0
 
 
 async def measure_latency(plan: LatencyPlan, say: Say = lambda _: None) -> Report:
     """The whole report. Raises `NothingToType`, `ServerNotReady` or `ServerDied` of `lsp_client`."""
     passages = passages_of(plan)
-    report: Report = setting_of("latency")
-    report |= {
-        "workspace": plan.workspace.name,
-        "seed": plan.seed,
-        "passages": len(passages),
-        "lines_a_passage": plan.n_lines,
-        "pace": asdict(plan.pace),
-        "settings": plan.options,
-    }
+    report: Report = setting_of("latency") | plan.named() | {"passages": len(passages)}
     with tempfile.TemporaryDirectory(prefix="hef-lsp-bench-") as cache:
         arms = {arm: await measure_arm(plan, arm, passages, Path(cache), say) for arm in plan.arms}
     report["arms"] = arms

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+from hef_lsp.bench.figures import Report
 from hef_lsp.bench.source_lines import Passage
 from hef_lsp.lsp_client import EditorClient
 from hef_lsp.text_lines import indent_of
@@ -24,6 +27,32 @@ class Pace:
 
     key_ms: float = 120.0
     read_ms: float = 500.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TypingPlan:
+    """Which lines of `workspace` are typed, `n_lines` at a place, and with which server.
+
+    `options` are its settings; `command` starts another server than our own.
+    """
+
+    workspace: Path
+    n_lines: int = 3
+    seed: int = 0
+    pace: Pace = field(default_factory=Pace)
+    options: dict[str, Any] = field(default_factory=dict)
+    command: Sequence[str] | None = None
+    patience_s: float = 3600.0
+
+    def named(self) -> Report:
+        """What a report says of it."""
+        return {
+            "workspace": self.workspace.name,
+            "seed": self.seed,
+            "lines_a_passage": self.n_lines,
+            "pace": asdict(self.pace),
+            "settings": self.options,
+        }
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,15 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 from rich.table import Table
 
 from hef_lsp.bench.figures import Report, Spread, setting_of
 from hef_lsp.bench.latency import NothingToType, Say
-from hef_lsp.bench.replay import REFUSED, Pace, Replay, measure_stops, type_passage
+from hef_lsp.bench.replay import REFUSED, Replay, TypingPlan, measure_stops, type_passage
 from hef_lsp.bench.source_lines import MAX_FILE_BYTES, Passage, passages_to_type, source_tree
 from hef_lsp.lsp_client import EditorClient, editor_client
 
@@ -31,18 +30,11 @@ PASSAGES_A_ROUND = 8
 SAMPLE_EVERY_S, LEAST_SAMPLES = 2.0, 100
 
 
-@dataclass(frozen=True)
-class SoakPlan:
-    """`command` starts another server than our own."""
+@dataclass(frozen=True, kw_only=True)
+class SoakPlan(TypingPlan):
+    """In a copy of the workspace, one place after the other, for so long."""
 
-    workspace: Path
     minutes: float
-    n_lines: int = 3
-    seed: int = 0
-    pace: Pace = field(default_factory=Pace)
-    options: dict[str, Any] = field(default_factory=dict)
-    command: Sequence[str] | None = None
-    patience_s: float = 3600.0
 
 
 @dataclass(frozen=True)
@@ -67,9 +59,7 @@ async def measure_soak(plan: SoakPlan, say: Say = lambda _: None) -> Report:
             say("loading and indexing")
             await editor.wait_until_ready(plan.patience_s)
             await _live(plan, workspace, editor, replay, samples, say)
-    report: Report = setting_of("soak")
-    report |= {"workspace": plan.workspace.name, "minutes": plan.minutes, "seed": plan.seed}
-    report |= {"settings": plan.options, "pace": asdict(plan.pace)}
+    report: Report = setting_of("soak") | plan.named() | {"minutes": plan.minutes}
     return report | figures_of(replay, samples)
 
 

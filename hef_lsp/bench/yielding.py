@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
 from hef_lsp.bench.figures import Report, Spread, setting_of
 from hef_lsp.bench.latency import BASELINE, NothingToType, Say, options_of
-from hef_lsp.bench.replay import REFUSED, Pace, Replay, type_passage
+from hef_lsp.bench.replay import REFUSED, Replay, TypingPlan, type_passage
 from hef_lsp.bench.source_lines import Passage, passages_to_type
 from hef_lsp.lsp_client import EditorClient, editor_client
 
@@ -30,21 +29,11 @@ POLL_S = 0.1
 MOST_RATIO = 1.5
 
 
-@dataclass(frozen=True)
-class YieldingPlan:
-    """`n_turns` passages at rest, and as many beside the index.
+@dataclass(frozen=True, kw_only=True)
+class YieldingPlan(TypingPlan):
+    """`n_turns` passages at rest, and as many beside the index."""
 
-    `command` starts another server than our own.
-    """
-
-    workspace: Path
     n_turns: int = 6
-    n_lines: int = 3
-    seed: int = 0
-    pace: Pace = field(default_factory=Pace)
-    options: dict[str, Any] = field(default_factory=dict)
-    command: Sequence[str] | None = None
-    patience_s: float = 3600.0
 
 
 @dataclass
@@ -72,9 +61,8 @@ async def measure_yielding(plan: YieldingPlan, say: Say = lambda _: None) -> Rep
                         await type_passage(editor, passage, plan.pace, indexing)
                 else:
                     await _type_at_rest(editor, passage, plan, idle)
-    report: Report = setting_of("yielding")
-    report |= {"workspace": plan.workspace.name, "seed": plan.seed, "passages": len(passages)}
-    report |= {"settings": options, "pace": asdict(plan.pace)}
+    report: Report = setting_of("yielding") | plan.named()
+    report |= {"settings": options, "passages": len(passages)}
     return report | figures_of(idle, indexing, watch)
 
 

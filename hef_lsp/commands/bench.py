@@ -62,7 +62,15 @@ def latency(
     if debounce_ms is not None:
         options["completion"] = {"debounce_ms": debounce_ms}
     names = [arm.strip() for arm in arms.split(",") if arm.strip()] or bench.ARMS
-    plan = bench.LatencyPlan(_folder(workspace), names, files, lines, seed, Pace(key_ms, read_ms), options)
+    plan = bench.LatencyPlan(
+        workspace=_folder(workspace),
+        arms=names,
+        n_files=files,
+        n_lines=lines,
+        seed=seed,
+        pace=Pace(key_ms, read_ms),
+        options=options,
+    )
     try:
         bench.check_arms(names)
         with named_errors(), err().status("starting the server") as status:
@@ -126,7 +134,7 @@ def scale(
     options: dict[str, Any] = {"model": {"name": model, "embedder": embedder}}
     sizes = _sizes(lines)
     folder = _folder(source) if source else None
-    typing = bench.LatencyPlan(Path(), n_files=files, n_lines=passage, seed=seed, options=options)
+    typing = bench.LatencyPlan(workspace=Path(), n_files=files, n_lines=passage, seed=seed, options=options)
     report = _measured(lambda say: measure_scale(ScalePlan(sizes, typing, folder), say))
     out().print(scale_table(report))
     _keep(report, json_file)
@@ -149,7 +157,14 @@ def soak(
     from hef_lsp.bench.replay import Pace
 
     options: dict[str, Any] = {"model": {"name": model, "embedder": embedder, "threads": threads}}
-    plan = bench.SoakPlan(_folder(workspace), minutes, lines, seed, Pace(key_ms), options)
+    plan = bench.SoakPlan(
+        workspace=_folder(workspace),
+        minutes=minutes,
+        n_lines=lines,
+        seed=seed,
+        pace=Pace(key_ms),
+        options=options,
+    )
     report = _measured(lambda say: bench.measure_soak(plan, say))
     out().print(bench.soak_table(report))
     _keep(report, json_file)
@@ -172,7 +187,14 @@ def yielding(
     from hef_lsp.bench.replay import Pace
 
     options: dict[str, Any] = {"model": {"name": model, "embedder": embedder, "threads": threads}}
-    plan = bench.YieldingPlan(_folder(workspace), turns, lines, seed, Pace(key_ms), options)
+    plan = bench.YieldingPlan(
+        workspace=_folder(workspace),
+        n_turns=turns,
+        n_lines=lines,
+        seed=seed,
+        pace=Pace(key_ms),
+        options=options,
+    )
     report = _measured(lambda say: bench.measure_yielding(plan, say))
     out().print(bench.yielding_table(report))
     _keep(report, json_file)

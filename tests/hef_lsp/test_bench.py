@@ -100,7 +100,9 @@ HURRIED = Pace(key_ms=0.0, read_ms=0.0)
 
 
 async def test_latency_over_the_wire(sources: Path) -> None:
-    plan = latency.LatencyPlan(sources, ("none", "text"), n_files=1, n_lines=2, pace=HURRIED, command=STUB)
+    plan = latency.LatencyPlan(
+        workspace=sources, arms=("none", "text"), n_files=1, n_lines=2, pace=HURRIED, command=STUB
+    )
     report = await latency.measure_latency(plan)
     assert report["workspace"] == "sources" and str(sources.parent) not in json.dumps(report)
     first, second = "def first(value):", "return second_value(value)"
@@ -138,14 +140,16 @@ def test_each_arm_is_asked_of_the_server_by_its_settings() -> None:
 
 
 async def test_a_server_that_does_not_get_ready_is_told(sources: Path) -> None:
-    plan = latency.LatencyPlan(sources, ("none",), n_lines=1, options={"stub": "error"}, command=STUB)
+    plan = latency.LatencyPlan(
+        workspace=sources, arms=("none",), n_lines=1, options={"stub": "error"}, command=STUB
+    )
     with pytest.raises(ServerNotReady, match="the server is error: no model"):
         await latency.measure_latency(plan)
 
 
 async def test_a_folder_without_passages_is_told(tmp_path: Path) -> None:
     with pytest.raises(latency.NothingToType, match="has 3 lines of code in a row"):
-        await latency.measure_latency(latency.LatencyPlan(tmp_path))
+        await latency.measure_latency(latency.LatencyPlan(workspace=tmp_path))
 
 
 def test_tables_show_every_arm_and_stage() -> None:
@@ -171,7 +175,7 @@ def test_tables_show_every_arm_and_stage() -> None:
 
 
 async def test_growing_workspaces_are_typed_in_alike(sources: Path) -> None:
-    typing = latency.LatencyPlan(Path(), n_files=1, n_lines=2, pace=HURRIED, command=STUB)
+    typing = latency.LatencyPlan(workspace=Path(), n_files=1, n_lines=2, pace=HURRIED, command=STUB)
     report = await measure_scale(ScalePlan((2, 9), typing, sources))
     small, large = report["sizes"]
     assert (small["lines"], large["lines"]) == (2, 9)
@@ -217,7 +221,9 @@ def test_the_standard_librarys_sources_are_there() -> None:
 async def test_a_soak_types_saves_and_leaves_the_workspace_as_it_was(sources: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in sources.rglob("*.py")}
     options = latency.options_of("text+memory", {})
-    plan = SoakPlan(sources, 0.06, n_lines=1, pace=Pace(1, 1), options=options, command=STUB)
+    plan = SoakPlan(
+        workspace=sources, minutes=0.06, n_lines=1, pace=Pace(1, 1), options=options, command=STUB
+    )
     report = await measure_soak(plan)
     assert report["requests"] > 10 and report["mib_at_end"] > 1 and report["memory_ratio"] > 0
     assert {path: path.read_bytes() for path in sources.rglob("*.py")} == before

@@ -162,6 +162,5 @@ def test_the_generator_is_given_the_memory_of_other_files_unless_turned_off(
             assert memory is None
             return
         assert memory is not None
-        match = memory.match(spy.tokenizer.encode("def load_config(path"))
-        assert match is not None
+        match, *_ = memory.matches(spy.tokenizer.encode("def load_config(path"))
         assert spy.tokenizer.decode(match.candidates[0].ahead).startswith(", strict):")

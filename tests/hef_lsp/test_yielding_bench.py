@@ -18,7 +18,7 @@ async def test_keys_are_typed_beside_a_first_index_and_at_rest(tmp_path: Path) -
     for number in range(4):
         lines = f"def function_{number}(value):\n    return another_function(value) + {number}\n"
         (tmp_path / f"{number}.py").write_text(lines)
-    plan = YieldingPlan(tmp_path, 2, n_lines=1, pace=Pace(1, 1), command=STUB)
+    plan = YieldingPlan(workspace=tmp_path, n_turns=2, n_lines=1, pace=Pace(1, 1), command=STUB)
     report = await measure_yielding(plan)
     assert report["idle"]["n"] > 10 and report["indexing"]["n"] > 10
     assert report["indexes_begun"] >= 2 and report["ratio"] > 0

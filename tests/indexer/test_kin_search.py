@@ -27,8 +27,8 @@ def test_a_renamed_word_does_not_hide_how_the_origin_went_on() -> None:
     others = [token for n in range(20) for token in (200 + n, LINE_END, 70)]
     session = SuffixSession(memory_of(origin=origin, others=others), "mine.py", ())
     context = [*FAMILIAR, RENAMED, LINE_END]
-    match = session.match(context)
-    assert match is not None and match.candidates[0].token_id == 70  # by count, after one common word
+    match, *_ = session.matches(context)
+    assert match.candidates[0].token_id == 70  # by count, after one common word
     best, *_ = session.kin(context)
     assert best.token_id == 60 and best.ahead == (60, 61)
     assert best.cover > 0.8 and best.aligned > 0.8 and best.deep == 1 / WINDOW
