@@ -48,7 +48,7 @@ class Remembering(Rig):
     def follows(self, words: str, path: str = "open.py") -> str | None:
         """The likeliest next character after `words` for one who edits `path`."""
         session = SuffixSession(self.index.view().memory, path, ())
-        match = session.match(list(words.encode()))
+        match = next(iter(session.matches(list(words.encode()))), None)
         return chr(match.candidates[0].token_id) if match and match.length == min(16, len(words)) else None
 
 
