@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ from editor_paths import missing
 
 WAIT_S = 600.0
 """No measure of speed: a busy machine may take minutes to load the models."""
+_NUMBERS = itertools.count()
+"""Each server has a socket of its own: at that of one that is ending the next would end with it."""
 
 
 class Screen:
@@ -28,7 +31,7 @@ class Screen:
         tmux = shutil.which("tmux")
         if tmux is None:
             missing("no tmux on PATH; install it")
-        self._tmux = [tmux, "-S", str(home / "tmux.sock"), "-f", os.devnull]
+        self._tmux = [tmux, "-S", str(home / f"tmux{next(_NUMBERS)}.sock"), "-f", os.devnull]
         self._env = {**(env or os.environ), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
         place = ("-c", str(folder or Path.cwd()))
         self.run("new-session", "-d", "-x", str(size[0]), "-y", str(size[1]), *place, "-s", "s", command)
@@ -70,6 +73,7 @@ class Screen:
     def run(self, *arguments: str) -> str:
         """What a command of tmux prints."""
         run = subprocess.run(
-            [*self._tmux, *arguments], env=self._env, check=True, capture_output=True, text=True
+            [*self._tmux, *arguments], env=self._env, check=False, capture_output=True, text=True
         )
+        assert run.returncode == 0, f"tmux {' '.join(arguments)}: {run.stderr}"
         return run.stdout
