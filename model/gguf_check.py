@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from model.errors import ModelCorrupt
+from model.multiples import filled_up
 
 MAGIC = b"GGUF"
 DEFAULT_ALIGNMENT = 32
@@ -65,10 +66,6 @@ def _block_sizes() -> dict[int, tuple[int, int]]:
     from gguf.constants import GGML_QUANT_SIZES
 
     return {int(kind): (int(block), int(n_bytes)) for kind, (block, n_bytes) in GGML_QUANT_SIZES.items()}
-
-
-def _round_up(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple
 
 
 class _Header:
@@ -190,13 +187,13 @@ class _Header:
         if kind not in _block_sizes():
             raise self._corrupt(f"holds tensors of type {kind}, which this version of hef-lsp does not know")
         block, block_bytes = _block_sizes()[kind]
-        return offset + _round_up(n_elements, block) // block * block_bytes, n_elements
+        return offset + filled_up(n_elements, block) // block * block_bytes, n_elements
 
     def _check_whole(self, metadata: dict[str, _Scalar], data_bytes: int) -> None:
         alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or not 0 < alignment <= 2**20:
             raise self._corrupt(f"claims an alignment of {alignment}; fetch it again")
-        expected = _round_up(self._file.tell(), alignment) + data_bytes
+        expected = filled_up(self._file.tell(), alignment) + data_bytes
         if self._size < expected:
             raise self._corrupt(
                 f"is cut short: {expected:,} bytes expected, {self._size:,} present; fetch the file again"

@@ -13,15 +13,12 @@ from functools import partial
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from model.multiples import filled_up
 from model.runtime.plan import Plan
+from model.runtime.row_costs import MOST_ROWS
 
-AT_ONCE = 16
-"""`Attention.PRODUCTS` looks at multiples of so many positions: sums over more of them then add zeros at the
-end of each of the processor's lanes, which changes no bit."""
 FEWEST_SHARING, SMALLEST_HEAD = 2, 32
 """Below these, torch has other kernels for one row than for several."""
-MOST_PROBED = 8
-"""Rows, as many as decoding reads in a pass."""
 PROBED_LENGTHS = (24, 205, 520, 1_043)
 MAGNIFIED = 2.0**21
 """Makes of the rounding of a product of two rows a difference that the softmax shows."""
@@ -32,13 +29,34 @@ class Attention(StrEnum):
 
     With the others a row comes out the same to the last bit whatever is read beside it. `APART` makes a call
     for each row. `PRODUCTS` multiplies all rows by the keys, and by the values, at once: eight rows of 700
-    positions take a quarter of the time, one row as long as before; not every shape and processor keeps the
+    positions take a quarter of the time, one row as long as before (of 100 a
+    millisecond more in 30 layers); not every shape and processor keeps the
     bits (`keeps_bits`).
     """
 
     MASKED = "masked"
     APART = "apart"
     PRODUCTS = "products"
+
+    @property
+    def at_once(self) -> int:
+        """Of how many positions it looks at multiples, those past the end hidden.
+
+        Sums of products over more of them then add zeros at the end of each of the processor's lanes, which
+        changes no bit.
+        """
+        return 16 if self is Attention.PRODUCTS else 1
+
+
+def grouped(queries: torch.Tensor) -> torch.Tensor:
+    """``[R, KV, group, D]`` to ``[KV, group * R, D]``."""
+    return queries.permute(1, 2, 0, 3).flatten(1, 2)
+
+
+def ungrouped(seen: torch.Tensor, n_rows: int) -> torch.Tensor:
+    """``[KV, group * R, D]`` to ``[R, KV * group * D]``."""
+    n_kv, _, size = seen.shape
+    return seen.view(n_kv, -1, n_rows, size).permute(2, 0, 1, 3).reshape(n_rows, -1)
 
 
 def attended(
@@ -56,10 +74,10 @@ def attended(
     if attention is Attention.PRODUCTS:
         assert mask is not None
         return _by_products(queries, n_rows, keys[0], values[0], mask)
-    if mask is None:
+    if attention is Attention.APART or mask is None:
         return _apart(queries, n_rows, keys, values)
-    seen = scaled_dot_product_attention(_grouped(queries).unsqueeze(0), keys, values, attn_mask=mask)
-    return _ungrouped(seen[0], n_rows)
+    seen = scaled_dot_product_attention(grouped(queries).unsqueeze(0), keys, values, attn_mask=mask)
+    return ungrouped(seen[0], n_rows)
 
 
 def mask_of(
@@ -92,9 +110,10 @@ def keeps_bits(plan: Plan) -> bool:
     source = torch.Generator().manual_seed(0)
     drawn = partial(torch.randn, generator=source)
     for length in PROBED_LENGTHS:
-        queries = drawn(MOST_PROBED, plan.n_kv_heads, group, size).to(plan.dtype)
-        keys, values = (drawn(plan.n_kv_heads, _filled(length), size).to(plan.dtype) for _ in range(2))
-        level = torch.zeros_like(queries), keys, _cancelling(values, 1, length - MOST_PROBED)
+        queries = drawn(MOST_ROWS, plan.n_kv_heads, group, size).to(plan.dtype)
+        shape = plan.n_kv_heads, filled_up(length, Attention.PRODUCTS.at_once), size
+        keys, values = (drawn(*shape).to(plan.dtype) for _ in range(2))
+        level = torch.zeros_like(queries), keys, _cancelling(values, 1, length - MOST_ROWS)
         sharp = MAGNIFIED * _mirrored(queries), _cancelling(keys, 2, size), values
         if not (_keeps_bits_at(plan, length, *level) and _keeps_bits_at(plan, length, *sharp)):
             return False
@@ -118,18 +137,14 @@ def _keeps_bits_at(
     plan: Plan, n_positions: int, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
 ) -> bool:
     def looked(first: int, last: int) -> torch.Tensor:
-        end = n_positions - MOST_PROBED + last
-        mask = _hidden(plan, last - first, end, _filled(end), torch.float32)
-        seen = keys[:, : _filled(end)], values[:, : _filled(end)]
-        return _by_products(queries[first:last], last - first, *seen, mask)
+        end = n_positions - MOST_ROWS + last
+        n_seen = filled_up(end, Attention.PRODUCTS.at_once)
+        mask = _hidden(plan, last - first, end, n_seen, torch.float32)
+        return _by_products(queries[first:last], last - first, keys[:, :n_seen], values[:, :n_seen], mask)
 
-    alone = torch.cat([looked(row, row + 1) for row in range(MOST_PROBED)])
-    several = range(2, MOST_PROBED + 1)
-    return all(torch.equal(looked(MOST_PROBED - n, MOST_PROBED), alone[-n:]) for n in several)
-
-
-def _filled(n_positions: int) -> int:
-    return -(-n_positions // AT_ONCE) * AT_ONCE
+    alone = torch.cat([looked(row, row + 1) for row in range(MOST_ROWS)])
+    several = range(2, MOST_ROWS + 1)
+    return all(torch.equal(looked(MOST_ROWS - n, MOST_ROWS), alone[-n:]) for n in several)
 
 
 def _hidden(plan: Plan, n_rows: int, n_positions: int, n_seen: int, dtype: torch.dtype) -> torch.Tensor:
@@ -157,17 +172,6 @@ def _by_products(
     `mask` comes first in the sum, which so has its layout and its float32.
     """
     size = keys.shape[-1]
-    products = torch.bmm(keys, _grouped(queries).transpose(1, 2)).transpose(1, 2)
+    products = torch.bmm(keys, grouped(queries).transpose(1, 2)).transpose(1, 2)
     looks = torch.add(mask, products, alpha=size**-0.5).softmax(-1)
-    return _ungrouped(torch.bmm(looks.to(values.dtype), values), n_rows)
-
-
-def _grouped(queries: torch.Tensor) -> torch.Tensor:
-    """``[R, KV, group, D]`` to ``[KV, group * R, D]``."""
-    return queries.permute(1, 2, 0, 3).flatten(1, 2)
-
-
-def _ungrouped(seen: torch.Tensor, n_rows: int) -> torch.Tensor:
-    """``[KV, group * R, D]`` to ``[R, KV * group * D]``."""
-    n_kv, _, size = seen.shape
-    return seen.view(n_kv, -1, n_rows, size).permute(2, 0, 1, 3).reshape(n_rows, -1)
+    return ungrouped(torch.bmm(looks.to(values.dtype), values), n_rows)

@@ -17,8 +17,9 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from model.decoding import CPU_CHUNK, GPU_CHUNK, Halt, Inputs
+from model.multiples import filled_up
 from model.protocols import StopReason
-from model.runtime.attention import AT_ONCE, Attention
+from model.runtime.attention import Attention
 from model.runtime.compact import Weights, decoding_stack, fastest_weights
 from model.runtime.fixed_steps import FixedSteps, record_cuda_graph
 from model.runtime.layers import Stack, embedded, logits_of, plain_stack, run_layers
@@ -210,8 +211,7 @@ class FastRuntime:
         begin, n_rows = self.n_positions, len(keys)
         if stack is self._many and self.fixed is None:
             rows = functional.pad(rows, (0, 0, 0, _filled_up(n_rows) - n_rows))  # at the end: none sees them
-        multiple = AT_ONCE if stack.attention is Attention.PRODUCTS else 1
-        slots = self._cache.slots(begin, begin + len(rows), multiple)
+        slots = self._cache.slots(begin, begin + len(rows), stack.attention.at_once)
         if stack is self._few and self.recorded is not None:
             rows = self.recorded.run(rows, slots)
         else:
@@ -247,4 +247,4 @@ class FastRuntime:
 
 def _filled_up(n_rows: int) -> int:
     """The number of rows that is read for so many."""
-    return next((size for size in FEWER if n_rows <= size), -(-n_rows // ROWS_AT_ONCE) * ROWS_AT_ONCE)
+    return next((size for size in FEWER if n_rows <= size), filled_up(n_rows, ROWS_AT_ONCE))

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import scaled_dot_product_attention, silu
 
-from model.runtime.layers import Stack, logits_of, normed
+from model.runtime.attention import grouped, ungrouped
+from model.runtime.layers import Stack, logits_of, normed, queries_of
 from model.runtime.static_cache import StaticCache
 
 log = logging.getLogger(__name__)
@@ -86,20 +87,17 @@ def _forward(stack: Stack, cache: StaticCache, ids: torch.Tensor, places: torch.
     plan, (data, cos, sin) = stack.plan, cache.whole
     rows = plan.embedding[ids].float()
     n_rows, n_kv, size = len(rows), plan.n_kv_heads, plan.head_size
-    group = plan.n_heads // n_kv
     seen = torch.arange(data.shape[2], device=data.device)[None] <= places[:, None]
-    mask = seen.repeat(group, 1)
+    mask = seen.repeat(plan.n_heads // n_kv, 1)
     cos, sin = cos[places], sin[places]
     for layer, slots in zip(stack.layers, data.unbind(0), strict=True):
         heads = layer.qkv(normed(rows, layer.gain_in, plan)).view(n_rows, -1, size)
         turned = heads[:, : plan.n_heads + n_kv]
         turned.copy_(turned * cos + turned.roll(size // 2, -1) * sin)
         slots.index_copy_(1, places, heads[:, plan.n_heads :].transpose(0, 1))
-        queries = heads[:, : plan.n_heads].view(n_rows, n_kv, group, size).permute(1, 2, 0, 3)
-        found = scaled_dot_product_attention(
-            queries.reshape(1, n_kv, -1, size), slots[None, :n_kv], slots[None, n_kv:], attn_mask=mask
-        )
-        rows = rows + layer.out(found.view(n_kv, group, n_rows, size).permute(2, 0, 1, 3).reshape(n_rows, -1))
+        queries = grouped(queries_of(plan, heads, n_rows)).unsqueeze(0)
+        found = scaled_dot_product_attention(queries, slots[None, :n_kv], slots[None, n_kv:], attn_mask=mask)
+        rows = rows + layer.out(ungrouped(found[0], n_rows))
         gate, up = layer.gate_up(normed(rows, layer.gain_mid, plan)).chunk(2, -1)
         rows = rows + layer.down(silu(gate) * up)
     return logits_of(stack, rows)

@@ -100,7 +100,7 @@ def run_layer(stack: Stack, layer: Layer, n_rows: int, rows: torch.Tensor, place
     """One layer of `run_layers`, in place; `n_rows` is R, which must be a number where this is recorded."""
     plan = stack.plan
     heads = heads_of(plan, layer, n_rows, rows, place.cos, place.sin, place.new)
-    queries = heads[:, : plan.n_heads].view(n_rows, plan.n_kv_heads, -1, plan.head_size)
+    queries = queries_of(plan, heads, n_rows)
     seen = attended(stack.attention, queries, n_rows, place.keys, place.values, place.mask)
     rows.add_(layer.out(seen))
     return add_gated(plan, layer, rows)
@@ -120,6 +120,11 @@ def heads_of(
     _turn(plan, heads, cos, sin)
     new.copy_(heads[:, plan.n_heads :].transpose(0, 1))
     return heads
+
+
+def queries_of(plan: Plan, heads: torch.Tensor, n_rows: int) -> torch.Tensor:
+    """The queries ``[R, KV, group, D]`` among `heads` ``[R, heads, D]``, by the key head that they share."""
+    return heads[:, : plan.n_heads].view(n_rows, plan.n_kv_heads, -1, plan.head_size)
 
 
 def add_gated(plan: Plan, layer: Layer, rows: torch.Tensor) -> torch.Tensor:

@@ -92,10 +92,8 @@ def _of_tensors(place: Place) -> tuple[torch.Tensor, ...]:
 
 def _traced(stack: Stack, layer: Layer, n_rows: int, inputs: tuple[torch.Tensor, ...]) -> Recording:
     def run(rows: torch.Tensor, *tensors: torch.Tensor) -> torch.Tensor:
-        place = Place(*tensors[:N_OF_PLACE])
-        if stack.attention is not Attention.PRODUCTS:
-            place = place._replace(mask=None)
-        return run_layer(stack, _with(layer, tensors[N_OF_PLACE:]), n_rows, rows, place)
+        place, weights = Place(*tensors[:N_OF_PLACE]), tensors[N_OF_PLACE:]
+        return run_layer(stack, _with(layer, weights), n_rows, rows, place)
 
     with warnings.catch_warnings():
         # Torch means to drop it and offers compilers, which users of a language server do not have.

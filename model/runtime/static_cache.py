@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from model.multiples import filled_up
 from model.runtime.plan import Plan
 
 FIRST_CAPACITY = 1024
@@ -68,7 +69,7 @@ class StaticCache:
 
         What is seen is filled up to a `multiple` of positions, with numbers that are finite.
         """
-        n_seen = -(-end // multiple) * multiple
+        n_seen = filled_up(end, multiple)
         self.reserve(n_seen, begin)
         n_kv = self._plan.n_kv_heads
         read = self._data[:, None, :, :n_seen]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model.multiples import filled_up
 from model.protocols import VECTOR_BLOCK
 from model.runtime.plan import Plan
 
@@ -43,7 +44,7 @@ class SlotLayout:
     @property
     def stored_width(self) -> int:
         """Numbers that are stored of it: whole blocks, so that they take eight bits each."""
-        return -(-(self.read_width + self.n_pairs) // VECTOR_BLOCK) * VECTOR_BLOCK
+        return filled_up(self.read_width + self.n_pairs, VECTOR_BLOCK)
 
     def packed(self, keys_values: Tensor, scores: Tensor) -> Tensor:
         """``[L, 2 G, P, S]``, keys first, and scores ``[L, G, P]`` to rows ``[P, stored_width]``."""

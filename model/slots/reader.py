@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from model.prompt import SNIPPETS_INTRODUCTION
-from model.runtime.attention import Attention, mask_of
-from model.runtime.layers import Stack, add_gated, embedded, heads_of, run_layers
+from model.runtime.attention import Attention, grouped, mask_of, ungrouped
+from model.runtime.layers import Stack, add_gated, embedded, heads_of, queries_of, run_layers
 from model.runtime.static_cache import Slots, StaticCache
 from model.slots.layout import SlotLayout, turned_keys
 from model.tokenization import HfTokenizer
@@ -84,13 +84,11 @@ class SlotReader:
 def _watched_layer(stack: Stack, number: int, rows: Tensor, slots: Slots, mask: Tensor | None) -> Tensor:
     """A layer of `run_layers`, in place, that gives what was looked at: ``[G, group * R, end]``."""
     plan, layer = stack.plan, stack.layers[number]
-    n_rows, n_kv, size = len(rows), plan.n_kv_heads, plan.head_size
+    n_rows, size = len(rows), plan.head_size
     heads = heads_of(plan, layer, n_rows, rows, slots.cos, slots.sin, slots.new[number])
-    queries = heads[:, : plan.n_heads].view(n_rows, n_kv, -1, size).permute(1, 2, 0, 3)
-    queries = queries.reshape(n_kv, -1, size)
+    queries = grouped(queries_of(plan, heads, n_rows))
     products = queries @ slots.keys[number][0].transpose(1, 2) / math.sqrt(size)
     looks = (products if mask is None else products + mask).softmax(dim=-1)
-    seen = (looks @ slots.values[number][0]).view(n_kv, -1, n_rows, size)
-    rows.add_(layer.out(seen.permute(2, 0, 1, 3).reshape(n_rows, -1)))
+    rows.add_(layer.out(ungrouped(looks @ slots.values[number][0], n_rows)))
     add_gated(plan, layer, rows)
     return looks

@@ -7,8 +7,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from model.decoding import Inputs
+from model.multiples import filled_up
 from model.runtime import attention
-from model.runtime.attention import AT_ONCE, Attention, attended, exact_attention, keeps_bits, mask_of
+from model.runtime.attention import Attention, attended, exact_attention, keeps_bits, mask_of
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
 from model.runtime.plan import Plan, plan_of
@@ -18,9 +19,7 @@ SHAPES = {"SmolLM2's": (9, 3, 64), "Qwen2.5's": (12, 2, 128)}
 MOST_POSITIONS = 1_600
 
 
-def model_with(
-    heads: int, kv_heads: int, width: int, dtype: torch.dtype = torch.bfloat16
-) -> LlamaForCausalLM:
+def model_with(heads: int, kv_heads: int, width: int, dtype: torch.dtype = torch.bfloat16) -> PreTrainedModel:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=300,
@@ -57,7 +56,7 @@ class Cache:
     def look(self, way: Attention, first: int, last: int, end: int) -> torch.Tensor:
         """Of the queries from `first` to `last`, the last of which stands at the end."""
         n_rows, n_kv = last - first, self.plan.n_kv_heads
-        n_seen = -(-end // AT_ONCE) * AT_ONCE if way is Attention.PRODUCTS else end
+        n_seen = filled_up(end, way.at_once)
         mask = mask_of(way, self.plan, n_rows, end, n_seen)
         keys, values = self.data[None, :n_kv, :n_seen], self.data[None, n_kv:, :n_seen]
         return attended(way, self.queries[first:last], n_rows, keys, values, mask)
