@@ -8,7 +8,7 @@ Called in the inference lane only; it does not lock.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,6 +21,7 @@ from hef_lsp.settings import ContextMode, ContextSettings
 from hef_lsp.stage_guard import StageGuard
 from indexer.hierarchy import NodeKind
 from indexer.languages import line_comment
+from indexer.likest_lines import FileLine
 from indexer.retriever import Query, near_text, query_text
 from model.prompt import Snippet
 from model.protocols import Embedder, FloatArray, Fuser, Generator, Projector
@@ -68,6 +69,10 @@ def reads_memories(settings: ContextSettings, models: Models) -> bool:
     """Whether any memory would be read: else fusing is work for nothing."""
     dense = ContextMode.DENSE
     return settings.mode is dense or (settings.mode is ContextMode.AUTO and models.preferred_context == dense)
+
+
+LinesAlike = Callable[[], tuple[FileLine, ...]]
+"""Lines of other files where one stands as at the cursor (`indexer.likest_lines`)."""
 
 
 class Retrieves(Protocol):
@@ -119,6 +124,17 @@ class _Projected:
     rows: FloatArray
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What a context is wanted for, and of what it may be made."""
+
+    request: CompletionRequest
+    view: IndexView
+    settings: ContextSettings
+    clock: StageClock
+    alike: LinesAlike
+
+
 class ContextBuilder:
     """Builds the context of one request after the other."""
 
@@ -130,9 +146,17 @@ class ContextBuilder:
         self._projected: _Projected | None = None
 
     def build(
-        self, request: CompletionRequest, view: IndexView | None, settings: ContextSettings, clock: StageClock
+        self,
+        request: CompletionRequest,
+        view: IndexView | None,
+        settings: ContextSettings,
+        clock: StageClock,
+        alike: LinesAlike = lambda: (),
     ) -> Context:
-        """The context for `request`; what fails or is missing makes it poorer and leaves a note."""
+        """The context for `request`; what fails or is missing makes it poorer and leaves a note.
+
+        `alike` is asked where a search is made.
+        """
         mode = settings.mode
         if mode is ContextMode.AUTO:
             mode = ContextMode(self._models.preferred_context)
@@ -140,21 +164,20 @@ class ContextBuilder:
             return NO_CONTEXT
         if view is None:
             return NO_CONTEXT.with_note("no context: the workspace is not indexed yet")
+        asked = _Asked(request, view, settings, clock, alike)
         if mode is ContextMode.TEXT:
-            return self._text(request, view, settings, clock)
-        dense = self._dense(request, view, settings, clock)
+            return self._text(asked)
+        dense = self._dense(asked)
         if dense.mode is ContextMode.DENSE:
             return dense
-        text = self._text(request, view, settings, clock)
+        text = self._text(asked)
         return replace(text, notes=(*dense.notes, *text.notes))
 
-    def _text(
-        self, request: CompletionRequest, view: IndexView, settings: ContextSettings, clock: StageClock
-    ) -> Context:
-        hits = self._retrieve(request, view, settings, clock, ancestors=False)
+    def _text(self, asked: _Asked) -> Context:
+        hits = self._retrieve(asked, ancestors=False)
         if hits is None:
             return NO_CONTEXT.with_note("no context: the search in the index failed")
-        comment = line_comment(request.language)
+        comment = line_comment(asked.request.language)
         return Context(
             ContextMode.TEXT,
             hits=tuple(explained(hit, used=True) for hit in hits),
@@ -162,19 +185,18 @@ class ContextBuilder:
             sources=_sources(hits),
         )
 
-    def _dense(
-        self, request: CompletionRequest, view: IndexView, settings: ContextSettings, clock: StageClock
-    ) -> Context:
+    def _dense(self, asked: _Asked) -> Context:
         if self._models.fuser is None or self._models.projector is None:
             return NO_CONTEXT.with_note("text instead of dense: these models have no fuser or projector")
-        hits = self._retrieve(request, view, settings, clock, ancestors=True)
+        hits = self._retrieve(asked, ancestors=True)
         if hits is None:
             return NO_CONTEXT.with_note("not dense: the search in the index failed")
         digests = [hit.node.digest for hit in hits]
-        with clock.stage("project"):
-            memories = self._guard.attempt("memories", lambda: view.memories(digests)) or {}
+        with asked.clock.stage("project"):
+            memories = self._guard.attempt("memories", lambda: asked.view.memories(digests)) or {}
             ready = [hit for hit in hits if hit.node.digest in memories]
-            budget = min(settings.pseudo_tokens, self._models.generator.context_window // LARGEST_CONTEXT)
+            room = self._models.generator.context_window // LARGEST_CONTEXT
+            budget = min(asked.settings.pseudo_tokens, room)
             rows = self._project(self._models.projector, ready, memories, budget)
         if hits and not ready:
             return NO_CONTEXT.with_note("text instead of dense: none of the retrieved nodes is fused yet")
@@ -205,19 +227,13 @@ class ContextBuilder:
         self._projected = None if rows is None else _Projected(digests, levels, budget, rows)
         return rows
 
-    def _retrieve(
-        self,
-        request: CompletionRequest,
-        view: IndexView,
-        settings: ContextSettings,
-        clock: StageClock,
-        ancestors: bool,
-    ) -> list[Hit] | None:
+    def _retrieve(self, asked: _Asked, ancestors: bool) -> list[Hit] | None:
         """Hits, best first; None if the search failed.
 
         An invoked request always searches: who asks wants what is known now, and waits for it. A request
         made ahead takes what the line before it had, and so keeps the KV cache of whoever types on there.
         """
+        request, view, settings = asked.request, asked.view, asked.settings
         key = (request.document.uri, ancestors)
         place = _Place(request.root, request.line, text_above(request), settings.hits)
         kept = None if request.invoked else self._kept(key, place, view)
@@ -226,10 +242,16 @@ class ContextBuilder:
         excluded = excluded_lines(request, settings, reads_suffix=self._models.generator.fim is not None)
         told = request.told
         around = told.prefix[-QUERY_WINDOW:], told.suffix[:QUERY_WINDOW]
-        query = Query(
-            query_text(*around), request.path, excluded, settings.hits, ancestors, near=near_text(*around)
-        )
-        with clock.stage("retrieve"):
+        with asked.clock.stage("retrieve"):
+            query = Query(
+                query_text(*around),
+                request.path,
+                excluded,
+                settings.hits,
+                ancestors,
+                near=near_text(*around),
+                alike=self._guard.attempt("lines alike", asked.alike) or (),
+            )
             hits = self._guard.attempt("retrieval", lambda: self._retriever.retrieve(view, query))
         if hits is None:
             return None

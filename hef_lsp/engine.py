@@ -25,6 +25,7 @@ from hef_lsp.settings import ContextMode, Settings
 from hef_lsp.stage_guard import StageGuard
 from hef_lsp.told import KnownSecrets
 from indexer.languages import line_comment
+from indexer.likest_lines import FileLine, likest_lines
 from indexer.never_source import is_secret_file
 from indexer.open_file_memory import OpenFileMemory
 from indexer.retriever import Retriever
@@ -169,13 +170,15 @@ class CompletionEngine:
         return self._generated(job, cancel, clock) if stored is None else stored
 
     def _generated(self, job: _Job, cancel: CancelSignal, clock: StageClock) -> list[Suggestion]:
-        context = self._contexts.build(job.request, job.view, job.settings.context, clock)
+        with clock.stage("memory"):
+            memory = self._guard.attempt("the exact memory", lambda: self._memory(job))
+        context = self._contexts.build(
+            job.request, job.view, job.settings.context, clock, partial(self._lines_alike, job, memory)
+        )
         if cancel.cancelled:
             return []
         with clock.stage("prompt"):
             built = self._prompt(job, context)
-        with clock.stage("memory"):
-            memory = self._guard.attempt("the exact memory", lambda: self._memory(job))
             built = replace(built, prompt=replace(built.prompt, memory=memory))
         generations = self._generate(job, built, cancel, clock)
         if generations is None:
@@ -219,6 +222,13 @@ class CompletionEngine:
             del self._open_files[next(iter(self._open_files))]
         snapshot = SuffixSnapshot() if job.view is None else job.view.memory
         return own.session(snapshot, job.request.path, job.request.told.prefix)
+
+    def _lines_alike(self, job: _Job, memory: SuffixSession | None) -> tuple[FileLine, ...]:
+        """Where in other files one stands as in the lines above the cursor; asked after `_memory`."""
+        if memory is None:
+            return ()
+        above = self._open_files[job.request.document.uri].above
+        return likest_lines(memory, above, self._models.generator.tokenizer.decode)
 
     def _generate(
         self, job: _Job, built: BuiltPrompt, cancel: CancelSignal, clock: StageClock

@@ -43,7 +43,8 @@ class Timings:
 class ExplainedHit:
     """One retrieved node; `kind` is ``chunk``, ``group``, ``file``, ``directory`` or ``repository``.
 
-    `used`: whether it reached the generator: its memory was fused, or its text fitted the budget.
+    `used`: whether it reached the generator: its memory was fused, or its text fitted the budget. `alike`:
+    one stands there as at the cursor (`indexer.likest_lines`).
     """
 
     kind: str
@@ -55,6 +56,7 @@ class ExplainedHit:
     lexical_score: float
     text: str
     used: bool = True
+    alike: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def explained(hit: Hit, used: bool) -> ExplainedHit:
         lexical_score=hit.lexical_score,
         text=hit.text[:PREVIEW_CHARS],
         used=used,
+        alike=hit.alike,
     )
 
 

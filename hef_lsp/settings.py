@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
+LONGEST_DEADLINE_MS = 120_000
+"""For whoever waits for an answer and does not type on: the commands, and evaluations."""
+
 
 class ContextMode(StrEnum):
     """How the repository reaches the generator."""
@@ -85,7 +88,7 @@ class CompletionSettings:
     debounce_ms: int = _doc(
         75, "Quiet time before an automatic request is worked on, in milliseconds.", 0, 5000
     )
-    deadline_ms: int = _doc(4000, "Most time for one suggestion, in milliseconds.", 50, 120_000)
+    deadline_ms: int = _doc(4000, "Most time for one suggestion, in milliseconds.", 50, LONGEST_DEADLINE_MS)
     max_tokens: int = _doc(64, "Most new tokens of a one-line suggestion.", 1, 1024)
     multiline: bool = _doc(True, "Suggest whole blocks where one begins.")
     prefetch: bool = _doc(True, "Work out the next line while a suggestion is being read.")

@@ -17,7 +17,7 @@ import numpy as np
 
 from indexer.kinship import WINDOW, Likeness, Surroundings
 from indexer.suffix_index import LiveSegment
-from indexer.suffix_segment import Range, n_places
+from indexer.suffix_segment import Range, Segment, n_places
 from model.exact_memory import Kin
 from model.protocols import FloatArray, IntArray
 
@@ -58,6 +58,25 @@ class Source:
         return places[self.live.alive[self.live.segment.file_of(places)]]
 
 
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """A place of a segment: `alike` is the mean of its cover and its alignment, 0 to 1."""
+
+    segment: Segment
+    place: int
+    alike: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Compared:
+    """Places, all ``[n]``: the token at each, and the number of the source that it lies in."""
+
+    tokens: IntArray
+    likeness: Likeness
+    sources: IntArray
+    places: IntArray
+
+
 class KinSearch:
     """Over the sources of one request; keeps where rare words stand from token to token."""
 
@@ -71,23 +90,44 @@ class KinSearch:
         Compared are the places after the fewest last words that are known at few enough places, and those
         where the cursor would stand if a rare word before it stood at the same distance.
         """
+        compared = self._compared(context, known)
+        return () if compared is None else self._ranked(compared)
+
+    def likest(
+        self, context: Sequence[int], known: Sequence[Sequence[Range]], most: int
+    ) -> tuple[Standing, ...]:
+        """The places themselves, the likest first."""
+        compared = self._compared(context, known)
+        if compared is None:
+            return ()
+        alike = compared.likeness.cover + compared.likeness.aligned
+        return tuple(
+            Standing(
+                self._sources[compared.sources[n]].live.segment, int(compared.places[n]), float(alike[n]) / 2
+            )
+            for n in np.argsort(-alike, kind="stable")[:most].tolist()
+        )
+
+    def _compared(self, context: Sequence[int], known: Sequence[Sequence[Range]]) -> _Compared | None:
         window = np.asarray(context[-WINDOW:], dtype=np.int64)
         places = self._places(window, known) if len(window) else []
         if not any(map(len, places)):
-            return ()
+            return None
         surroundings = Surroundings(window, self._rarity(window))
         pairs = list(zip(self._sources, places, strict=True))
-        likeness = Likeness.joined(
-            [surroundings.likeness(source.live.segment, some) for source, some in pairs]
+        return _Compared(
+            tokens=np.concatenate([source.stored[some] for source, some in pairs]).astype(np.int64) - 1,
+            likeness=Likeness.joined(
+                [surroundings.likeness(source.live.segment, some) for source, some in pairs]
+            ),
+            sources=np.repeat(np.arange(len(places)), [len(some) for some in places]),
+            places=np.concatenate(places),
         )
-        tokens = np.concatenate([source.stored[some] for source, some in pairs]).astype(np.int64) - 1
-        numbers = np.repeat(np.arange(len(places)), [len(some) for some in places])
-        return self._ranked(tokens, likeness, numbers, np.concatenate(places))
 
-    def _ranked(
-        self, tokens: IntArray, likeness: Likeness, sources: IntArray, places: IntArray
-    ) -> tuple[Kin, ...]:
-        """By the votes of the places, all arrays ``[n]``: the token after each, and whose it is."""
+    def _ranked(self, compared: _Compared) -> tuple[Kin, ...]:
+        """By the votes of the places."""
+        tokens, likeness = compared.tokens, compared.likeness
+        sources, places = compared.sources, compared.places
         weight = np.exp(SHARPNESS * (likeness.cover + likeness.aligned - 2.0))
         named, of = np.unique(tokens, return_inverse=True)
         votes = np.bincount(of, weights=weight)

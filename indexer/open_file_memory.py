@@ -44,6 +44,11 @@ class OpenFileMemory:
         session.record = self._record(session, ids)
         return session
 
+    @property
+    def above(self) -> Sequence[int]:
+        """The last request's tokens up to the end of the last line above the cursor's that has text."""
+        return self._settled_ids
+
     def _encoded(self, text: str) -> list[int]:
         """In two parts, cut at the end of a line with text, where tokenizers of code cut as well.
 

@@ -23,6 +23,7 @@ from typing import Protocol
 from indexer.chunk import Chunk
 from indexer.hierarchy import Hierarchy, Node, NodeKind
 from indexer.lexicon import identifier_terms
+from indexer.likest_lines import FileLine
 from model.protocols import Embedder, FloatArray
 
 Found = list[tuple[Node, float]]
@@ -35,6 +36,9 @@ _LEAST_POOL = 48
 # Most words of a query that are looked up; the cost of BM25 grows with each.
 _MOST_TERMS = 32
 _SAME_FOLDER = 1.1
+# Lines where one stands as at the cursor count as much as so many lists; 2 to 4 find the target line in as
+# many prompts (docs/log.md, 2026-11-28).
+_ALIKE = 3.0
 # Two texts that share this much of the lines of the shorter are one to the reader.
 _NEAR_DUPLICATE = 0.8
 # A chunk of the file being edited with this much of its lines in the query is in the prompt already.
@@ -54,7 +58,8 @@ class Query:
     """`excluded`: lines [a, b) of `path` that are in the prompt or being edited.
 
     `text` is what `query_text` gives, `near` what `near_text` gives; without `near` only
-    `text` is searched.
+    `text` is searched. `alike` are lines of other files where one stands as at the cursor,
+    the likest first (`indexer.likest_lines`).
     """
 
     text: str
@@ -63,6 +68,7 @@ class Query:
     n_hits: int
     ancestors: bool
     near: str = ""
+    alike: tuple[FileLine, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ class Hit:
     """A node worth showing. Ancestors have no text and no lines of their own (0, 0).
 
     `score` orders the hits; `dense_score` is the cosine and `lexical_score` the BM25 value,
-    0.0 where that search did not find the node.
+    0.0 where that search did not find the node. `alike`: one stands there as at the cursor.
     """
 
     node: Node
@@ -80,6 +86,7 @@ class Hit:
     text: str
     start_line: int
     end_line: int
+    alike: bool = False
 
 
 class RetrievalView(Protocol):
@@ -96,6 +103,8 @@ class RetrievalView(Protocol):
 
     def search_terms(self, terms: Sequence[str], k: int) -> Found: ...
 
+    def chunk_at(self, path: str, line: int) -> Node | None: ...
+
 
 @dataclass(frozen=True)
 class _Candidate:
@@ -103,6 +112,16 @@ class _Candidate:
     score: float
     dense_score: float
     lexical_score: float
+    alike: bool
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """What the dense and the lexical search found for each width of the query, and the chunks alike."""
+
+    dense: Sequence[Found]
+    lexical: Sequence[Found]
+    alike: Sequence[Node]
 
 
 class Retriever:
@@ -115,15 +134,16 @@ class Retriever:
         """At most `query.n_hits` hits, best first; none overlaps another or the excluded lines."""
         if query.n_hits <= 0 or not query.text.strip():
             return []
-        return _Selection(view, query).take(_fuse(view, query.path, *self._search(view, query)))
+        return _Selection(view, query).take(_fuse(view, query.path, self._search(view, query)))
 
-    def _search(self, view: RetrievalView, query: Query) -> tuple[list[Found], list[Found]]:
-        """What the dense and the lexical search find for each width of the query."""
+    def _search(self, view: RetrievalView, query: Query) -> _Searched:
         pool = max(_LEAST_POOL, _POOL * query.n_hits)
         texts = [text for text in dict.fromkeys((query.text, query.near)) if text.strip()]
         dense = [view.search(key, pool) for key in self._embedder.embed(texts) if key.any()]
         lexical = [view.search_terms(terms, pool) for terms in map(query_terms, texts) if terms]
-        return dense, lexical
+        nodes = (view.chunk_at(place.path, place.line) for place in query.alike)
+        alike = {node.id: node for node in nodes if node is not None}
+        return _Searched(dense, lexical, tuple(alike.values()))
 
 
 def query_text(prefix: str, suffix: str) -> str:
@@ -148,17 +168,19 @@ def query_terms(text: str) -> list[str]:
     return list(dict.fromkeys(reversed(identifier_terms(text))))[:_MOST_TERMS]
 
 
-def _fuse(
-    view: RetrievalView, own_path: str, dense: Sequence[Found], lexical: Sequence[Found]
-) -> list[_Candidate]:
+def _fuse(view: RetrievalView, own_path: str, searched: _Searched) -> list[_Candidate]:
     """All lists as one, best first; equal scores are ordered by id."""
-    nodes = {node.id: node for found in (*dense, *lexical) for node, _ in found}
-    dense_scores, lexical_scores = _best_scores(dense), _best_scores(lexical)
+    by_score = (*searched.dense, *searched.lexical)
+    nodes = {node.id: node for found in by_score for node, _ in found}
+    nodes |= {node.id: node for node in searched.alike}
+    dense_scores, lexical_scores = _best_scores(searched.dense), _best_scores(searched.lexical)
     fused = dict.fromkeys(nodes, 0.0)
-    for found in (*dense, *lexical):
+    for found in by_score:
         ordered = sorted(found, key=lambda pair: (-pair[1], pair[0].id))
         for place, (node, _) in enumerate(ordered, 1):
             fused[node.id] += 1.0 / (_RANK_OFFSET + place)
+    for place, node in enumerate(searched.alike, 1):
+        fused[node.id] += _ALIKE / (_RANK_OFFSET + place)
     folder = own_path.rpartition("/")[0]
     candidates = [
         _Candidate(
@@ -166,6 +188,7 @@ def _fuse(
             fused[node_id] * _weight(view, node, folder),
             dense_scores.get(node_id, 0.0),
             lexical_scores.get(node_id, 0.0),
+            node in searched.alike,
         )
         for node_id, node in nodes.items()
     ]
@@ -243,6 +266,7 @@ class _Selection:
             chunk.text,
             chunk.start_line,
             chunk.end_line,
+            candidate.alike,
         )
 
     def _may_stand_together(self, one: Node, other: Node) -> bool:

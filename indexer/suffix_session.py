@@ -13,7 +13,7 @@ from itertools import islice
 import numpy as np
 
 from indexer.folders import n_shared
-from indexer.kin_search import KinSearch, Source
+from indexer.kin_search import KinSearch, Source, Standing
 from indexer.kinship import WINDOW
 from indexer.suffix_index import LiveSegment, SuffixSnapshot
 from indexer.suffix_segment import ORDER, Range, build_segment, n_places
@@ -64,6 +64,12 @@ class SuffixSession:
     def kin(self, context: Sequence[int]) -> tuple[Kin, ...]:
         """What followed where the surroundings are like those of `context`, the likest first."""
         return self._kin.kin(context, self._ranges(context))
+
+    def likest(self, context: Sequence[int], most: int) -> tuple[Standing, ...]:
+        """Where in other files one stands as after `context`, the likest first."""
+        known = self._ranges(context)
+        found = self._kin.likest(context, known, 2 * most)  # the open file's own places are among them
+        return tuple(standing for standing in found if standing.segment.paths[0] != _OWN)[:most]
 
     def guess_at(self, place: int) -> tuple[int, int] | None:
         """What the memory would have said of the own token at `place`, knowing only those before it.

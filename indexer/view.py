@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from indexer.chunk import NO_LANGUAGE, Chunk, digest_of
 from indexer.hierarchy import Hierarchy, Node
 from indexer.layered import LayeredMap
@@ -54,6 +56,14 @@ class IndexView:
         node = self.hierarchy.node(node_id)
         ordinal = int(node_id.rpartition("#")[2])
         return self._chunk(node, ordinal, self._texts([node.digest])[node.digest])
+
+    def chunk_at(self, path: str, line: int) -> Node | None:
+        """The chunk that holds a line, counted from 0, or the last before it; None where there is none."""
+        facts = self.files.get(path)
+        if facts is None:
+            return None
+        ordinal = int(np.searchsorted(facts.spans[:, 0], line, side="right")) - 1
+        return None if ordinal < 0 else self.hierarchy.node(self.hierarchy.chunk_ids(path)[ordinal])
 
     def file_chunks(self, path: str) -> tuple[Chunk, ...]:
         """The chunks of a file in order; empty if the file is unknown."""

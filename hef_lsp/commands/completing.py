@@ -13,7 +13,14 @@ from hef_lsp.commands.console import err, fail, named_errors, out, say_fetching
 from hef_lsp.commands.indexing import CacheDir
 from hef_lsp.commands.views import print_explanation
 from hef_lsp.documents import DocumentSnapshot, PositionEncoding
-from hef_lsp.settings import CompletionSettings, ContextMode, ContextSettings, ModelSettings, Settings
+from hef_lsp.settings import (
+    LONGEST_DEADLINE_MS,
+    CompletionSettings,
+    ContextMode,
+    ContextSettings,
+    ModelSettings,
+    Settings,
+)
 from indexer.languages import language_of
 
 MOST_BYTES = 8 << 20
@@ -89,7 +96,9 @@ def _answer(
     settings = Settings(
         model=ModelSettings(name=model),
         context=dataclasses.replace(ContextSettings(), mode=context),
-        completion=dataclasses.replace(CompletionSettings(), alternatives=n_alternatives),
+        completion=dataclasses.replace(
+            CompletionSettings(), alternatives=n_alternatives, deadline_ms=LONGEST_DEADLINE_MS
+        ),
     )
     from hef_lsp.local import local_session
     from hef_lsp.scheduling import CancellationToken, LanePriority

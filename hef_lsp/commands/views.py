@@ -66,12 +66,13 @@ def print_explanation(console: Console, explanation: Explained) -> None:
 
 def _hits_table(hits: Any) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("level", "place", "score", "dense", "lexical", "text"):
+    for column in ("level", "place", "score", "dense", "lexical", "alike", "text"):
         table.add_column(column, justify="right" if column in {"score", "dense", "lexical"} else "left")
     for hit in hits:
         place = f"{hit['path']}:{hit['start_line'] + 1}-{hit['end_line']}" if hit["end_line"] else hit["path"]
         scores = [f"{hit[name]:.3f}" for name in ("score", "dense_score", "lexical_score")]
-        table.add_row(str(hit["kind"]).lower(), place, *scores, _preview(hit.get("text", "")))
+        alike = "yes" if hit.get("alike") else ""
+        table.add_row(str(hit["kind"]).lower(), place, *scores, alike, _preview(hit.get("text", "")))
     return table
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from hef_lsp.settings import CompletionSettings, ContextMode, Settings
+from hef_lsp.settings import LONGEST_DEADLINE_MS, CompletionSettings, ContextMode, Settings
 
 NONE, TEXT, DENSE = "none", "text", "dense"
 ITERATIVE = "iterative"
@@ -29,7 +29,6 @@ KINDS = {
 MEMORY, PLAIN, LORA = "memory", "plain", "lora"
 """With exact memory; without the checkpoint's adapter; with it, as is usual, for who wants to say so."""
 LARGEST_BUDGET = 4096
-NO_DEADLINE_MS = 120_000
 LINE_TOKENS = 64
 BLOCK_TOKENS = 256
 _NAME = re.compile(r"(?P<kind>[a-z]+)(?::(?P<budget>\d{1,4}))?(?P<rest>(?:\+[a-z]+)*)")
@@ -72,7 +71,7 @@ class Arm:
 def _patient(completion: CompletionSettings, is_multiline: bool) -> CompletionSettings:
     return replace(
         completion,
-        deadline_ms=NO_DEADLINE_MS,
+        deadline_ms=LONGEST_DEADLINE_MS,
         max_tokens=LINE_TOKENS,
         max_block_tokens=BLOCK_TOKENS,
         multiline=is_multiline,

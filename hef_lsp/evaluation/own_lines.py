@@ -17,19 +17,18 @@ from typing import Any
 from hef_lsp.bench.latency import options_of
 from hef_lsp.bench.replay import utf16_length
 from hef_lsp.bench.source_lines import Passage, passages_to_type, source_tree
-from hef_lsp.evaluation.arms import NO_DEADLINE_MS
 from hef_lsp.evaluation.report import report_of
 from hef_lsp.evaluation.runner import ArmResult
 from hef_lsp.evaluation.subsets import KnownLines
 from hef_lsp.lsp_client import EditorClient, editor_client
-from hef_lsp.settings import IndexSettings, ModelSettings
+from hef_lsp.settings import LONGEST_DEADLINE_MS, IndexSettings, ModelSettings
 from hef_lsp.text_lines import indent_of
 from indexer.source_files import FileChange, Rejected, SourceTree
 from model.evaluation.benchmarks import BenchmarkRow
 from model.evaluation.metrics import repocoder
 
 MOST_ROUNDS = 20
-ONE_ANSWER = {"deadline_ms": NO_DEADLINE_MS, "alternatives": 1}
+ONE_ANSWER = {"deadline_ms": LONGEST_DEADLINE_MS, "alternatives": 1}
 PATIENCE_S = 3600.0
 SETTLING_S = 2 * IndexSettings().quiet_ms / 1000
 """After a change the index waits, and says that it is at rest meanwhile."""

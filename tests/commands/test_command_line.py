@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from hef_lsp.commands.completing import repository_of
 from hef_lsp.commands.console import say_fetching
 from hef_lsp.commands.demonstration import places
 from hef_lsp.commands.views import explanation_view, shown, timings_line
+from hef_lsp.settings import LONGEST_DEADLINE_MS, Settings
+from model.errors import ModelError
 
 runner = CliRunner()
 
@@ -63,6 +67,23 @@ def refused(file: Path, line: int, character: int) -> str:
     result = runner.invoke(app, ["complete", *place])
     assert result.exit_code == 1
     return " ".join(result.output.split())
+
+
+def test_whoever_asks_on_the_command_line_waits_for_the_whole_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.py").write_text("x = ")
+    deadlines = []
+
+    @contextmanager
+    def session(_root: Path, settings: Settings, *_rest: object, **_named: object) -> Iterator[None]:
+        deadlines.append(settings.completion.deadline_ms)
+        raise ModelError("there is no model here")
+        yield
+
+    monkeypatch.setattr("hef_lsp.local.local_session", session)
+    assert "there is no model here" in refused(tmp_path / "a.py", 0, 4)
+    assert deadlines == [LONGEST_DEADLINE_MS]
 
 
 def test_a_place_outside_the_file_is_said_before_a_model_is_loaded(tmp_path: Path) -> None:
@@ -135,7 +156,7 @@ def test_explanation_view_names_levels_places_and_scores() -> None:
         "timings": {"retrieve_ms": 3.2, "decode_ms": 120.0, "project_ms": 0.1},
         "hits": [
             {"kind": "CHUNK", "path": "b.py", "start_line": 9, "end_line": 20, "score": 0.5,
-             "dense_score": 0.25, "lexical_score": 7.5, "text": "\ndef helper():\n"},
+             "dense_score": 0.25, "lexical_score": 7.5, "text": "\ndef helper():\n", "alike": True},
         ],
     }  # fmt: skip
     console = Console(width=120, record=True, file=None)
@@ -150,6 +171,7 @@ def test_explanation_view_names_levels_places_and_scores() -> None:
         "b.py:10-20",
         "0.250",
         "7.500",
+        "yes",
         "def helper():",
         "retrieve 3 ms",
     ):

@@ -9,10 +9,12 @@ import threading
 import time
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from engine_rig import (
     URI,
     FakeView,
+    Rig,
     chunk_hit,
     parent_hit,
     request_at,
@@ -24,6 +26,8 @@ from fakes import FAKE_FIM, FakeGenerator, ManualCancel, fake_bundle, inducing
 from hef_lsp.engine import Suggestion
 from hef_lsp.settings import CompletionSettings, ContextMode, ContextSettings, Settings
 from indexer.hierarchy import NodeKind
+from indexer.likest_lines import FileLine
+from indexer.suffix_index import SuffixIndex
 from model.protocols import FloatArray, NeverCancelled, StopMode, StopReason
 
 GO = NeverCancelled()
@@ -312,6 +316,42 @@ def test_the_query_names_the_edited_region() -> None:
     assert query.n_hits == ContextSettings().hits
 
 
+LINES = [f"    canvas.draw({name})" for name in ("circle", "square", "border", "shadow", "legend")]
+
+
+def rig_that_remembers(text: str) -> Rig:
+    """With `text` as another file of the workspace, in the exact memory only."""
+    view = view_of_all()
+    made = rig(["1"], view, ContextMode.TEXT)
+    index = SuffixIndex(10**6)
+    index.update({"lib/chart.py": np.array(made.generator.tokenizer.encode(text), dtype=np.int64)})
+    view.memory = index.snapshot()
+    return made
+
+
+def test_the_query_names_the_line_that_followed_where_the_lines_above_are_alike() -> None:
+    made = rig_that_remembers("\n".join(["import os", "", *LINES]))
+    above = "\n".join(LINES[:3]).replace("circle", "ellipse")
+    made.engine.complete(request_at(f"{above}\n    can║"), GO)
+    (query,) = made.retriever.queries
+    assert query.alike[0] == FileLine("lib/chart.py", 5)
+    without = ContextSettings(ContextMode.TEXT, memory=False)
+    made.settings = dataclasses.replace(made.settings, context=without)
+    made.engine.complete(request_at(f"{above}\n\n    can║"), GO)
+    assert made.retriever.queries[1].alike == ()
+
+
+def test_a_memory_that_fails_costs_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> tuple[FileLine, ...]:
+        raise RuntimeError("no line here")
+
+    monkeypatch.setattr("hef_lsp.engine.likest_lines", fails)
+    made = rig_that_remembers("\n".join(LINES))
+    made.engine.complete(request_at("import os\nx = ║"), GO)
+    assert made.retriever.queries[0].alike == ()
+    assert "load_config" in made.generator.calls[-1].prompt_text
+
+
 def test_the_context_stays_while_one_types_in_a_line() -> None:
     made = rig(["zzz"], view_of_all(), ContextMode.TEXT)
     for typed in ("", "a", "a =", "a = b."):
@@ -512,6 +552,7 @@ def test_the_explanation_can_travel_as_json() -> None:
         "lexical_score": 0.1,
         "text": LOADER.text,
         "used": True,
+        "alike": False,
     }
     assert sent["n_prompt_tokens"] == sent["n_reused"] + sent["n_prefilled"] > 0
     assert sent["stop_reasons"] == ["end_of_text"]

@@ -183,6 +183,23 @@ def test_search_finds_by_key_and_by_terms(rig: Rig) -> None:
     assert view.search_terms([], 3) == []
 
 
+def test_a_line_is_in_the_chunk_that_begins_before_it(rig: Rig) -> None:
+    text = "\n\n" + "\n\n".join(f"def work_{n}():\n    return {n}\n" for n in range(40))
+    rig.write("jobs.py", text)
+    rig.settle()
+    view = rig.index.view()
+    chunks = view.file_chunks("jobs.py")
+    assert len(chunks) > 1
+    for line in range(chunks[0].start_line, text.count("\n") + 3):
+        node = view.chunk_at("jobs.py", line)
+        assert node is not None
+        chunk = view.chunk(node.id)
+        assert chunk.start_line <= line
+        assert line < chunk.end_line or not any(other.start_line <= line < other.end_line for other in chunks)
+    assert view.chunk_at("jobs.py", 0) is None, "blank lines before the first chunk"
+    assert view.chunk_at("gone.py", 3) is None
+
+
 def test_scan_takes_neighbours_of_open_documents_first(rig: Rig) -> None:
     for name in ("far/away/x.py", "near/y.py", "near/open.py", "top.py"):
         rig.write(name, f"{Path(name).stem} = 1\n")

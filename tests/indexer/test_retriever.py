@@ -9,6 +9,7 @@ import pytest
 
 from indexer.chunk import Chunk, make_chunk
 from indexer.hierarchy import Hierarchy, Node, NodeKind
+from indexer.likest_lines import FileLine
 from indexer.retriever import Hit, Query, Retriever, near_text, query_terms, query_text
 from model.protocols import FloatArray
 
@@ -45,6 +46,12 @@ class ListView:
 
     def chunk(self, node_id: str) -> Chunk:
         return self._chunks[node_id]
+
+    def chunk_at(self, path: str, line: int) -> Node | None:
+        for node_id, chunk in self._chunks.items():
+            if chunk.path == path and chunk.start_line <= line < chunk.end_line:
+                return self.hierarchy.node(node_id)
+        return None
 
     def rank(self, path: str) -> float:
         return self._ranks.get(path, 1.0)
@@ -169,6 +176,18 @@ def test_both_widths_of_the_query_are_searched_and_agreement_counts() -> None:
     assert len(view.asked) == 2
     hits_of(view, text="wide_words", near="wide_words")
     assert len(view.asked) == 3, "the same text is searched once"
+
+
+def test_a_chunk_where_one_stands_as_at_the_cursor_counts_as_much_as_three_lists() -> None:
+    view = ListView({f"{name}.py": [f"text of {name}"] for name in "abcd"})
+    a, b, c, d = (f"chunk:{name}.py#0" for name in "abcd")
+    view.dense, view.lexical = [a, b], [a, c]
+    alike = (FileLine("d.py", 0), FileLine("c.py", 0), FileLine("d.py", 0), FileLine("gone.py", 7))
+    hits = hits_of(view, path="far/x.py", alike=alike)
+    assert ids(hits) == [c, d, a, b]
+    assert (hits[1].dense_score, hits[1].lexical_score) == (0.0, 0.0)
+    assert [hit.alike for hit in hits] == [True, True, False, False]
+    assert hits_of(view, path="d.py", excluded=(0, 1), alike=alike[:1])[0].node.id == a, "it is in the prompt"
 
 
 # Ancestors.

@@ -25,6 +25,7 @@ export interface ExplainedHit {
   readonly lexical_score: number;
   readonly text: string;
   readonly used: boolean;
+  readonly alike: boolean;
 }
 
 /** The answer of `hef.explain`. Lines count from 0, and `end_line` is the one after the last. */

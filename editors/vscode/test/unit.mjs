@@ -22,7 +22,7 @@ const explanation = {
   uri: "file:///w/a.py", path: "a.py", line: 3, mode: "text", source: "generated", notes: ["<b>note</b>"],
   hits: [{
     kind: "chunk", path: "<img src=x>.py", start_line: 0, end_line: 2, score: 1, dense_score: 1, lexical_score: 1,
-    text: "</pre><script>alert(1)</script>", used: false,
+    text: "</pre><script>alert(1)</script>", used: false, alike: true,
   }],
   n_pseudo_tokens: 0, n_prompt_tokens: 0, n_context_tokens: 0, n_reused: 0, n_prefilled: 0, n_decoded: 0, n_forwards: 0,
   timings: { total_ms: 1.25 }, suggestions: ["<i>x</i>"],
@@ -35,6 +35,7 @@ test("no text of the workspace becomes part of the page", async () => {
     assert(!page.includes(tag), `${tag} is in the page`);
   }
   assert(page.includes("default-src 'none'"));
+  assert(page.includes("the lines above alike"));
 });
 
 test("a link names its place", async () => {

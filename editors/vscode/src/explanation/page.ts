@@ -57,7 +57,8 @@ function entry(hit: ExplainedHit, root: string | undefined): string {
   const lines = hit.kind === "chunk" ? `:${hit.start_line + 1}-${hit.end_line}` : "";
   const link = commandLink(OPEN_PLACE, place, `${hit.path || "(the whole workspace)"}${lines}`);
   const [score, meaning, words] = [hit.score, hit.dense_score, hit.lexical_score].map((figure) => figure.toFixed(3));
-  const facts = `${hit.kind}${hit.used ? "" : ", not used"}; score ${score}, by meaning ${meaning}, by words ${words}`;
+  const found = `score ${score}, by meaning ${meaning}, by words ${words}${hit.alike ? ", the lines above alike" : ""}`;
+  const facts = `${hit.kind}${hit.used ? "" : ", not used"}; ${found}`;
   return `<li${hit.used ? "" : ' class="unused"'}>${link}<p class="note">${facts}</p>${preview(hit)}</li>`;
 }
 
