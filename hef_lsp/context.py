@@ -8,7 +8,7 @@ Called in the inference lane only; it does not lock.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -71,8 +71,10 @@ def reads_memories(settings: ContextSettings, models: Models) -> bool:
     return settings.mode is dense or (settings.mode is ContextMode.AUTO and models.preferred_context == dense)
 
 
-LinesAlike = Callable[[], tuple[FileLine, ...]]
-"""Lines of other files where one stands as at the cursor (`indexer.likest_lines`)."""
+class KnowsAlike(Protocol):
+    """A `hef_lsp.remembering.Remembered`."""
+
+    def lines_alike(self) -> tuple[FileLine, ...]: ...
 
 
 class Retrieves(Protocol):
@@ -132,7 +134,7 @@ class _Asked:
     view: IndexView
     settings: ContextSettings
     clock: StageClock
-    alike: LinesAlike
+    remembered: KnowsAlike | None
 
 
 class ContextBuilder:
@@ -151,11 +153,11 @@ class ContextBuilder:
         view: IndexView | None,
         settings: ContextSettings,
         clock: StageClock,
-        alike: LinesAlike = lambda: (),
+        remembered: KnowsAlike | None = None,
     ) -> Context:
         """The context for `request`; what fails or is missing makes it poorer and leaves a note.
 
-        `alike` is asked where a search is made.
+        `remembered` is asked where a search is made.
         """
         mode = settings.mode
         if mode is ContextMode.AUTO:
@@ -164,7 +166,7 @@ class ContextBuilder:
             return NO_CONTEXT
         if view is None:
             return NO_CONTEXT.with_note("no context: the workspace is not indexed yet")
-        asked = _Asked(request, view, settings, clock, alike)
+        asked = _Asked(request, view, settings, clock, remembered)
         if mode is ContextMode.TEXT:
             return self._text(asked)
         dense = self._dense(asked)
@@ -250,7 +252,7 @@ class ContextBuilder:
                 settings.hits,
                 ancestors,
                 near=near_text(*around),
-                alike=self._guard.attempt("lines alike", asked.alike) or (),
+                alike=self._alike(asked),
             )
             hits = self._guard.attempt("retrieval", lambda: self._retriever.retrieve(view, query))
         if hits is None:
@@ -260,6 +262,11 @@ class ContextBuilder:
         if not request.ahead:
             self._remember(key, place, hits)
         return hits
+
+    def _alike(self, asked: _Asked) -> tuple[FileLine, ...]:
+        if asked.remembered is None:
+            return ()
+        return self._guard.attempt("the lines that are alike", asked.remembered.lines_alike) or ()
 
     def _kept(self, key: tuple[str, bool], place: _Place, view: IndexView) -> tuple[_Place, list[Hit]] | None:
         """The last retrieval for a document, if made in the same way and if what it found still stands."""

@@ -20,14 +20,13 @@ from hef_lsp.cache import Found, Place, SuggestionStore
 from hef_lsp.context import Context, ContextBuilder, Models, Retrieves, still_current
 from hef_lsp.explanation import ExplainedHit, Explanation, ExplanationLog, StageClock
 from hef_lsp.postprocess import Draft, postprocess
+from hef_lsp.remembering import Remembered, Remembering
 from hef_lsp.request import CompletionRequest, multiline_wanted
 from hef_lsp.settings import ContextMode, Settings
 from hef_lsp.stage_guard import StageGuard
 from hef_lsp.told import KnownSecrets
 from indexer.languages import line_comment
-from indexer.likest_lines import FileLine, likest_lines
 from indexer.never_source import is_secret_file
-from indexer.open_file_memory import OpenFileMemory
 from indexer.retriever import Retriever
 from indexer.suffix_index import SuffixSnapshot
 from model.cores import one_core_left
@@ -36,16 +35,12 @@ from model.protocols import CancelSignal, Generation, StopMode, StopReason, Stop
 
 if TYPE_CHECKING:
     from indexer.index import IndexView
-    from indexer.suffix_session import SuffixSession
 
 LARGEST_ANSWER = 2
 """At most one part in so many of the context window is kept free for new tokens."""
 
 STOP_PREFIX_CHARS = 4000
 """Of the text before the cursor, for the generator's stop rule: enough for any sane open bracket."""
-
-FILES_REMEMBERED = 8
-"""Open files whose tokens are kept for the exact memory."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ class CompletionEngine:
         self._store = SuggestionStore()
         self._log = ExplanationLog()
         self._secrets = KnownSecrets()
-        self._open_files: dict[str, OpenFileMemory] = {}
+        self._remembering = Remembering(models.generator.tokenizer)
         self._contexts = ContextBuilder(models, retriever or Retriever(models.embedder), self._guard)
 
     @property
@@ -103,7 +98,7 @@ class CompletionEngine:
     def forget(self, uri: str) -> None:
         """Drop what is kept of a closed document."""
         self._store.forget(uri)
-        self._open_files.pop(uri, None)
+        self._remembering.forget(uri)
         self._log.forget(uri)
 
     def lookup(self, request: CompletionRequest) -> list[Suggestion] | None:
@@ -171,15 +166,14 @@ class CompletionEngine:
 
     def _generated(self, job: _Job, cancel: CancelSignal, clock: StageClock) -> list[Suggestion]:
         with clock.stage("memory"):
-            memory = self._guard.attempt("the exact memory", lambda: self._memory(job))
-        context = self._contexts.build(
-            job.request, job.view, job.settings.context, clock, partial(self._lines_alike, job, memory)
-        )
+            remembered = self._guard.attempt("the exact memory", lambda: self._remembered(job))
+        context = self._contexts.build(job.request, job.view, job.settings.context, clock, remembered)
         if cancel.cancelled:
             return []
         with clock.stage("prompt"):
             built = self._prompt(job, context)
-            built = replace(built, prompt=replace(built.prompt, memory=memory))
+            if remembered is not None:
+                built = replace(built, prompt=replace(built.prompt, memory=remembered.session))
         generations = self._generate(job, built, cancel, clock)
         if generations is None:
             return []
@@ -211,24 +205,11 @@ class CompletionEngine:
         )
         return build_prompt(plan, limits, generator.tokenizer, generator.fim)
 
-    def _memory(self, job: _Job) -> SuffixSession | None:
-        """What the workspace says after the words at the cursor; the open file counts up to there."""
+    def _remembered(self, job: _Job) -> Remembered | None:
+        """What the workspace says after the words at the cursor; None where nobody wants to know."""
         if not job.settings.context.memory:
             return None
-        uri = job.request.document.uri
-        own = self._open_files.pop(uri, None) or OpenFileMemory(self._models.generator.tokenizer.encode)
-        self._open_files[uri] = own
-        if len(self._open_files) > FILES_REMEMBERED:
-            del self._open_files[next(iter(self._open_files))]
-        snapshot = SuffixSnapshot() if job.view is None else job.view.memory
-        return own.session(snapshot, job.request.path, job.request.told.prefix)
-
-    def _lines_alike(self, job: _Job, memory: SuffixSession | None) -> tuple[FileLine, ...]:
-        """Where in other files one stands as in the lines above the cursor; asked after `_memory`."""
-        if memory is None:
-            return ()
-        above = self._open_files[job.request.document.uri].above
-        return likest_lines(memory, above, self._models.generator.tokenizer.decode)
+        return self._remembering.at(job.request, SuffixSnapshot() if job.view is None else job.view.memory)
 
     def _generate(
         self, job: _Job, built: BuiltPrompt, cancel: CancelSignal, clock: StageClock

@@ -14,10 +14,12 @@ import numpy as np
 
 from indexer.kin_search import Standing
 from indexer.suffix_session import SuffixSession
+from model.protocols import IntArray
 
 MOST_LINES = 12
 LEAST_ALIKE = 0.25
 """Of places that are less alike what followed tells nothing."""
+_UNKNOWN = -1
 
 
 @dataclass(frozen=True)
@@ -28,19 +30,39 @@ class FileLine:
     line: int
 
 
-def likest_lines(
-    session: SuffixSession, above: Sequence[int], decode: Callable[[Sequence[int]], str]
-) -> tuple[FileLine, ...]:
+class LineCounter:
+    """How many lines tokens end. Asks once what a token says; called in the inference lane only."""
+
+    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+        self._decode = decode
+        self._ended = np.full(0, _UNKNOWN, dtype=np.int16)
+
+    def count(self, ids: IntArray) -> int:
+        """Line ends in the text of `ids` ``[n]``."""
+        if not len(ids):
+            return 0
+        self._ask(ids)
+        return int(self._ended[ids].sum())
+
+    def _ask(self, ids: IntArray) -> None:
+        n_more = int(ids.max()) + 1 - len(self._ended)
+        if n_more > 0:
+            self._ended = np.concatenate([self._ended, np.full(n_more, _UNKNOWN, dtype=np.int16)])
+        for token in np.unique(ids[self._ended[ids] == _UNKNOWN]).tolist():
+            self._ended[token] = self._decode([token]).count("\n")
+
+
+def likest_lines(session: SuffixSession, above: Sequence[int], counter: LineCounter) -> tuple[FileLine, ...]:
     """The lines that followed where the lines before are like those `above` the cursor, the likest first.
 
     `above` are the tokens up to the end of a line, its line break left out.
     """
     found = (one for one in session.likest(above, MOST_LINES) if one.alike >= LEAST_ALIKE)
-    return tuple(dict.fromkeys(_line_after(standing, decode) for standing in found))
+    return tuple(dict.fromkeys(_line_after(standing, counter) for standing in found))
 
 
-def _line_after(standing: Standing, decode: Callable[[Sequence[int]], str]) -> FileLine:
+def _line_after(standing: Standing, counter: LineCounter) -> FileLine:
     segment = standing.segment
     number = int(segment.file_of(np.array([standing.place]))[0])
     before = segment.stored[int(segment.starts[number]) : standing.place + 1].astype(np.int64) - 1
-    return FileLine(segment.paths[number], decode(before.tolist()).count("\n"))
+    return FileLine(segment.paths[number], counter.count(before))

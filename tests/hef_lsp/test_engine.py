@@ -345,7 +345,7 @@ def test_a_memory_that_fails_costs_no_search(monkeypatch: pytest.MonkeyPatch) ->
     def fails(*_: object) -> tuple[FileLine, ...]:
         raise RuntimeError("no line here")
 
-    monkeypatch.setattr("hef_lsp.engine.likest_lines", fails)
+    monkeypatch.setattr("hef_lsp.remembering.likest_lines", fails)
     made = rig_that_remembers("\n".join(LINES))
     made.engine.complete(request_at("import os\nx = ║"), GO)
     assert made.retriever.queries[0].alike == ()

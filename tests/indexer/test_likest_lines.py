@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from indexer.likest_lines import FileLine, likest_lines
+from indexer.likest_lines import FileLine, LineCounter, likest_lines
 from indexer.open_file_memory import OpenFileMemory
 from indexer.suffix_index import SuffixIndex, SuffixSnapshot
 
@@ -45,7 +45,7 @@ def memory_of(files: dict[str, str]) -> SuffixSnapshot:
 def lines_after(prefix: str, files: dict[str, str], path: str = "mine.py") -> tuple[FileLine, ...]:
     own = OpenFileMemory(encode)
     session = own.session(memory_of(files), path, prefix)
-    return likest_lines(session, own.above, decode)
+    return likest_lines(session, own.above, LineCounter(decode))
 
 
 def test_the_line_that_followed_in_the_origin_of_a_changed_copy_is_first() -> None:
@@ -76,3 +76,18 @@ def test_no_line_is_named_twice_and_none_that_is_hardly_alike() -> None:
 def test_where_nothing_stands_above_nothing_is_alike() -> None:
     assert lines_after("", {"origin.py": ORIGIN}) == ()
     assert lines_after("import can", {"origin.py": ORIGIN}) == ()
+
+
+def test_lines_are_counted_as_in_the_text_and_each_token_is_asked_once() -> None:
+    texts = {3: "a", 70: "\n", 5: "\n\n  ", 9: "b\n"}
+    asked = list[int]()
+
+    def says(ids: Sequence[int]) -> str:
+        asked.extend(ids)
+        return "".join(texts[one] for one in ids)
+
+    counter = LineCounter(says)
+    for ids in ([3], [3, 5, 9, 3], [70, 70, 5], [9]):
+        assert counter.count(np.array(ids)) == "".join(texts[one] for one in ids).count("\n")
+    assert counter.count(np.zeros(0, dtype=np.int64)) == 0
+    assert sorted(asked) == sorted(texts)
