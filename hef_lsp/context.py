@@ -21,13 +21,14 @@ from hef_lsp.settings import ContextMode, ContextSettings
 from hef_lsp.stage_guard import StageGuard
 from indexer.hierarchy import NodeKind
 from indexer.languages import line_comment
-from indexer.likest_lines import FileLine
 from indexer.retriever import Query, near_text, query_text
 from model.prompt import Snippet
 from model.protocols import Embedder, FloatArray, Fuser, Generator, Projector
 
 if TYPE_CHECKING:
+    from hef_lsp.remembering import Remembered
     from indexer.index import IndexView
+    from indexer.likest_lines import FileLine
     from indexer.retriever import Hit
 
 LINES_AROUND_CURSOR = 20
@@ -69,12 +70,6 @@ def reads_memories(settings: ContextSettings, models: Models) -> bool:
     """Whether any memory would be read: else fusing is work for nothing."""
     dense = ContextMode.DENSE
     return settings.mode is dense or (settings.mode is ContextMode.AUTO and models.preferred_context == dense)
-
-
-class KnowsAlike(Protocol):
-    """A `hef_lsp.remembering.Remembered`."""
-
-    def lines_alike(self) -> tuple[FileLine, ...]: ...
 
 
 class Retrieves(Protocol):
@@ -134,7 +129,7 @@ class _Asked:
     view: IndexView
     settings: ContextSettings
     clock: StageClock
-    remembered: KnowsAlike | None
+    remembered: Remembered | None
 
 
 class ContextBuilder:
@@ -153,7 +148,7 @@ class ContextBuilder:
         view: IndexView | None,
         settings: ContextSettings,
         clock: StageClock,
-        remembered: KnowsAlike | None = None,
+        remembered: Remembered | None,
     ) -> Context:
         """The context for `request`; what fails or is missing makes it poorer and leaves a note.
 

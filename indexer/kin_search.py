@@ -100,7 +100,7 @@ class KinSearch:
         compared = self._compared(context, known)
         if compared is None:
             return ()
-        alike = compared.likeness.cover + compared.likeness.aligned
+        alike = compared.likeness.both
         return tuple(
             Standing(
                 self._sources[compared.sources[n]].live.segment, int(compared.places[n]), float(alike[n]) / 2
@@ -128,7 +128,7 @@ class KinSearch:
         """By the votes of the places."""
         tokens, likeness = compared.tokens, compared.likeness
         sources, places = compared.sources, compared.places
-        weight = np.exp(SHARPNESS * (likeness.cover + likeness.aligned - 2.0))
+        weight = np.exp(SHARPNESS * (likeness.both - 2.0))
         named, of = np.unique(tokens, return_inverse=True)
         votes = np.bincount(of, weights=weight)
         kin: list[Kin] = []

@@ -34,6 +34,12 @@ class Likeness:
     aligned: FloatArray
     deep: FloatArray
 
+    @property
+    def both(self) -> FloatArray:
+        """Cover and alignment together, 0 to 2: by it places are ranked."""
+        both: FloatArray = self.cover + self.aligned
+        return both
+
     @staticmethod
     def joined(parts: Sequence[Likeness]) -> Likeness:
         """One after the other."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from indexer.kin_search import Standing
+from indexer.suffix_segment import Tokens
 from indexer.suffix_session import SuffixSession
-from model.protocols import IntArray
 
 MOST_LINES = 12
 LEAST_ALIKE = 0.25
@@ -37,14 +37,14 @@ class LineCounter:
         self._decode = decode
         self._ended = np.full(0, _UNKNOWN, dtype=np.int16)
 
-    def count(self, ids: IntArray) -> int:
+    def count(self, ids: Tokens) -> int:
         """Line ends in the text of `ids` ``[n]``."""
         if not len(ids):
             return 0
         self._ask(ids)
         return int(self._ended[ids].sum())
 
-    def _ask(self, ids: IntArray) -> None:
+    def _ask(self, ids: Tokens) -> None:
         n_more = int(ids.max()) + 1 - len(self._ended)
         if n_more > 0:
             self._ended = np.concatenate([self._ended, np.full(n_more, _UNKNOWN, dtype=np.int16)])
@@ -64,5 +64,5 @@ def likest_lines(session: SuffixSession, above: Sequence[int], counter: LineCoun
 def _line_after(standing: Standing, counter: LineCounter) -> FileLine:
     segment = standing.segment
     number = int(segment.file_of(np.array([standing.place]))[0])
-    before = segment.stored[int(segment.starts[number]) : standing.place + 1].astype(np.int64) - 1
-    return FileLine(segment.paths[number], counter.count(before))
+    up_to = standing.place + 1 - int(segment.starts[number])
+    return FileLine(segment.paths[number], counter.count(segment.tokens_of(number)[:up_to]))

@@ -29,9 +29,8 @@ class Attention(StrEnum):
 
     With the others a row comes out the same to the last bit whatever is read beside it. `APART` makes a call
     for each row. `PRODUCTS` multiplies all rows by the keys, and by the values, at once: eight rows of 700
-    positions take a quarter of the time, one row as long as before (of 100 a
-    millisecond more in 30 layers); not every shape and processor keeps the
-    bits (`keeps_bits`).
+    positions take a quarter of the time, one row as long as before (of 100 a millisecond more in 30 layers);
+    not every shape and processor keeps the bits (`keeps_bits`).
     """
 
     MASKED = "masked"
