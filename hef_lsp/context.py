@@ -82,7 +82,8 @@ class Retrieves(Protocol):
 class Context:
     """What the generator is told, in the mode that was possible, and why it is not another.
 
-    `pseudo_tokens` is ``[P, H]`` with P > 0, or None. `sources` are the nodes behind it whose change
+    `pseudo_tokens` is ``[P, H]`` with P > 0, or None; `snippets` are the texts of those hits whose places are
+    `as_text`, in dense mode chunks that have no memory yet. `sources` are the nodes behind it whose change
     makes a suggestion stale: directories and the repository are not among them, for every edit changes
     those, the user's own typing too.
     """
@@ -90,6 +91,7 @@ class Context:
     mode: ContextMode
     hits: tuple[ExplainedHit, ...] = ()
     snippets: tuple[Snippet, ...] = ()
+    as_text: tuple[int, ...] = ()
     pseudo_tokens: FloatArray | None = None
     sources: ContextSources = frozenset()
     notes: tuple[str, ...] = ()
@@ -174,11 +176,11 @@ class ContextBuilder:
         hits = self._retrieve(asked, ancestors=False)
         if hits is None:
             return NO_CONTEXT.with_note("no context: the search in the index failed")
-        comment = line_comment(asked.request.language)
         return Context(
             ContextMode.TEXT,
             hits=tuple(explained(hit, used=True) for hit in hits),
-            snippets=tuple(Snippet(hit.node.path, hit.text, comment) for hit in hits),
+            snippets=_snippets(asked, hits),
+            as_text=tuple(range(len(hits))),
             sources=_sources(hits),
         )
 
@@ -199,13 +201,16 @@ class ContextBuilder:
             return NO_CONTEXT.with_note("text instead of dense: none of the retrieved nodes is fused yet")
         if rows is None:
             return NO_CONTEXT.with_note("text instead of dense: the projector failed")
-        n_missing = len(hits) - len(ready)
+        as_text = tuple(i for i, hit in enumerate(hits) if hit not in ready and hit.text)
+        note = f"{len(hits) - len(ready)} of {len(hits)} retrieved nodes are not fused yet"
         return Context(
             ContextMode.DENSE,
             hits=tuple(explained(hit, used=hit in ready) for hit in hits),
+            snippets=_snippets(asked, [hits[i] for i in as_text]),
+            as_text=as_text,
             pseudo_tokens=rows if len(rows) else None,
-            sources=_sources(ready),
-            notes=(f"{n_missing} of {len(hits)} retrieved nodes are not fused yet",) if n_missing else (),
+            sources=_sources(hits),
+            notes=(f"{note}: {len(as_text)} as text",) if len(ready) < len(hits) else (),
         )
 
     def _project(
@@ -275,6 +280,11 @@ class ContextBuilder:
         self._retrieved.move_to_end(key)
         while len(self._retrieved) > 2 * DOCUMENTS_REMEMBERED:
             self._retrieved.popitem(last=False)
+
+
+def _snippets(asked: _Asked, hits: Sequence[Hit]) -> tuple[Snippet, ...]:
+    comment = line_comment(asked.request.language)
+    return tuple(Snippet(hit.node.path, hit.text, comment) for hit in hits)
 
 
 def _says_nothing_new(hits: Sequence[Hit], kept: Sequence[Hit]) -> bool:

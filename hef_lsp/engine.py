@@ -22,7 +22,7 @@ from hef_lsp.explanation import ExplainedHit, Explanation, ExplanationLog, Stage
 from hef_lsp.postprocess import Draft, postprocess
 from hef_lsp.remembering import Remembered, Remembering
 from hef_lsp.request import CompletionRequest, multiline_wanted
-from hef_lsp.settings import ContextMode, Settings
+from hef_lsp.settings import Settings
 from hef_lsp.stage_guard import StageGuard
 from hef_lsp.told import KnownSecrets
 from indexer.languages import line_comment
@@ -309,10 +309,9 @@ def _explanation(
 
 
 def _hits_with_use(context: Context, built: BuiltPrompt) -> tuple[ExplainedHit, ...]:
-    """In text mode only as many snippets were used, from the best on, as fitted their budget."""
-    if context.mode is not ContextMode.TEXT:
-        return context.hits
-    return tuple(replace(hit, used=rank < built.n_snippets) for rank, hit in enumerate(context.hits))
+    """As text only as many were used, from the best on, as fitted their budget."""
+    use = {place: rank < built.n_snippets for rank, place in enumerate(context.as_text)}
+    return tuple(replace(hit, used=use.get(place, hit.used)) for place, hit in enumerate(context.hits))
 
 
 def _explained_again(found: Found, job: _Job, clock: StageClock) -> Explanation:

@@ -21,14 +21,12 @@ T = TypeVar("T")
 MOST_FILES = 100_000
 LARGEST_FILE_BYTES = 1 << 20
 MEMORY_BYTES = 1 << 30
-FUSED_BYTES = 1 << 40
+NOTHING_FUSED = 0
 
 
 @contextmanager
-def scratch_index(
-    root: Path, models: ModelBundle, search_only: bool = True, fuses: bool = False
-) -> Iterator[Index]:
-    """The repository at `root`, scanned; without `search_only` it may be remembered, with `fuses` fused."""
+def scratch_index(root: Path, models: ModelBundle, search_only: bool = True) -> Iterator[Index]:
+    """The repository at `root`, scanned; without `search_only` it may be remembered."""
     tree = SourceTree(root, (), MOST_FILES, LARGEST_FILE_BYTES)
     parts = IndexModels(
         models.embedder,
@@ -38,7 +36,7 @@ def scratch_index(
         None if search_only else models.encode,
     )
     with tempfile.TemporaryDirectory(prefix="hef-lsp-index-") as folder:
-        index = Index.open(Path(folder), tree, parts, _here, FUSED_BYTES if fuses else 0, MEMORY_BYTES)
+        index = Index.open(Path(folder), tree, parts, _here, NOTHING_FUSED, MEMORY_BYTES)
         try:
             index.updater.scan()
             yield index

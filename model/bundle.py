@@ -110,7 +110,8 @@ def slot_side(session: FastRuntime, loaded: LoadedModel) -> tuple[Fuser, Project
     """What makes memories of the generator's own keys and values, and chooses among them."""
     tokenizer = loaded.tokenizer
     reader = SlotReader(session.stack, introduction_of(tokenizer), tokenizer.encode(AGAIN))
-    return SlotFuser(reader, tokenizer.encode_batch, loaded.model_id), SlotProjector(session.layout)
+    fuser = SlotFuser(reader, tokenizer.encode_batch, loaded.model_id)
+    return fuser, SlotProjector(fuser.format)
 
 
 def _warm_up(generator: HfGenerator) -> None:

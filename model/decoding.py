@@ -40,7 +40,7 @@ class Inputs:
     """What goes into the model: pseudo-tokens after `before` ids, then `ids`.
 
     Pseudo-tokens are `rows` ``[P, H]`` of the input space or, with `are_slots`, keys and values
-    ``[P, read_width]`` of every layer (`model.slots.layout`), which are not read but taken over.
+    ``[P, width]`` of every layer (`model.slots.layout`), which are not read but taken over.
     `keys` names each position by its content: the id of a token, a negative hash of a
     pseudo-token's numbers. Two prompts share a cached position only if all keys up to it agree.
     """

@@ -121,7 +121,7 @@ class HfGenerator:
     def slot_width(self) -> int | None:
         """Numbers of a slot (`model.slots`); None where the session takes none."""
         session = self._session
-        return session.layout.read_width if isinstance(session, FastRuntime) else None
+        return session.layout.width if isinstance(session, FastRuntime) else None
 
     def forget(self) -> None:
         """Drops the KV cache and what was decoded."""

@@ -16,7 +16,7 @@ import typer
 
 from hef_lsp.commands.benchmarks import benchmark_of, drawn_rows
 from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar, say_fetching, shard_of
-from hef_lsp.settings import ModelSettings
+from hef_lsp.settings import Memories, ModelSettings
 
 if TYPE_CHECKING:
     from hef_lsp.evaluation.arms import Arm
@@ -58,13 +58,14 @@ def evaluate(
     suffix: Annotated[bool, typer.Option("--suffix", help="Show what follows the target, too.")] = False,
     model: Annotated[str, typer.Option(help="Model name, folder, GGUF file or hub id.")] = "auto",
     checkpoint: Annotated[str, typer.Option(help="Trained weights: a folder, auto, or none.")] = "auto",
+    memories: Annotated[Memories, typer.Option(help="What dense arms read.")] = Memories.AUTO,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 means all physical cores.")] = 0,
 ) -> None:
     """Measure exact match and edit similarity on a benchmark or your repository, by arm, with the time."""
     from hef_lsp.bench.figures import setting_of
     from hef_lsp.evaluation.arms import UnknownArm, arms_of
 
-    settings = ModelSettings(name=model, checkpoint=checkpoint, threads=threads)
+    settings = ModelSettings(name=model, checkpoint=checkpoint, memories=memories, threads=threads)
     try:
         chosen = arms_of(arms)
     except UnknownArm as error:

@@ -19,7 +19,7 @@ from hef_lsp.engine import CompletionEngine
 from hef_lsp.evaluation.arms import GRAPH, RANDOM, Arm
 from hef_lsp.evaluation.graph import GraphRetriever
 from hef_lsp.evaluation.guided import GuidedRetriever
-from hef_lsp.evaluation.strangers import pool_of, strange_view
+from hef_lsp.evaluation.on_demand import Made, OnDemandView, StrangeView
 from hef_lsp.evaluation.subsets import KnownLines
 from hef_lsp.request import CompletionRequest
 from hef_lsp.scratch_index import scratch_index
@@ -27,11 +27,15 @@ from indexer.index import Index
 from indexer.retriever import Retriever
 from indexer.source_files import FileChange
 from model.evaluation.benchmarks import BenchmarkRow, NoBenchmark
-from model.protocols import FloatArray, NeverCancelled
+from model.protocols import NeverCancelled
 
 if TYPE_CHECKING:
     from indexer.index import IndexView
     from model.bundle import ModelBundle
+
+
+STRANGE_CHUNKS = 128
+"""Of another repository, whose memories stand in for those found."""
 
 
 @dataclass(frozen=True)
@@ -75,25 +79,27 @@ def run_rows(rows: Sequence[BenchmarkRow], sources: Path, plan: RunPlan) -> Iter
         if not left:
             continue
         kinds = {arm.kind for _, todo in left for arm in todo}
-        fuses = any(arm.is_dense for _, todo in left for arm in todo)
-        pool = _strange_pool(repository, sources, plan.models) if RANDOM in kinds else None
-        with scratch_index(sources / repository, plan.models, search_only=False, fuses=fuses) as index:
+        strange = _strange_texts(repository, sources, plan.models) if RANDOM in kinds else []
+        made = Made(plan.models.fuser) if plan.models.fuser is not None else None
+        with scratch_index(sources / repository, plan.models, search_only=False) as index:
             view = index.view()
             texts = ((path, chunk.text) for path in view.files for chunk in view.file_chunks(path))
-            desk = _Desk(index, plan, KnownLines(texts), pool)
+            desk = _Desk(index, plan, KnownLines(texts), made, strange)
             for row, todo in left:
                 yield from desk.answers(row, todo)
 
 
-def _strange_pool(repository: str, sources: Path, models: ModelBundle) -> FloatArray:
-    """Vectors of the repository that follows in the folder of sources. Raises NoBenchmark."""
+def _strange_texts(repository: str, sources: Path, models: ModelBundle) -> list[str]:
+    """Chunks from all over the repository that follows in the folder of sources. Raises NoBenchmark."""
     folder = (sources / repository).parent
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     after = names.index(Path(repository).name) + 1
     for name in (names[after:] + names[:after])[:-1]:
         with scratch_index(folder / name, models) as other:
-            if models.fuser is not None and other.view().files:
-                return pool_of(other.view(), models.fuser)
+            view = other.view()
+            texts = [chunk.text for path in sorted(view.files) for chunk in view.file_chunks(path)]
+        if models.fuser is not None and texts:
+            return texts[:: max(1, len(texts) // STRANGE_CHUNKS)][:STRANGE_CHUNKS]
     raise NoBenchmark(f"{folder} holds no second repository, or the models no fuser, for the arm {RANDOM!r}")
 
 
@@ -104,7 +110,8 @@ class _Desk:
     index: Index
     plan: RunPlan
     known: KnownLines
-    strangers: FloatArray | None
+    made: Made | None
+    strange: Sequence[str]
 
     def answers(self, row: BenchmarkRow, arms: Sequence[Arm]) -> Iterator[ArmResult]:
         """The file is masked in the index while its row runs, and put back after it."""
@@ -113,7 +120,6 @@ class _Desk:
         updater.apply([FileChange(row.path, text=text)])
         try:
             updater.remember(self.index.view())
-            updater.fuse_pending()
             view, copied = self.index.view(), self.known.has_target_of(row)
             n_chunks = sum(len(facts.spans) for facts in view.files.values())
             for arm in arms:
@@ -128,7 +134,7 @@ class _Desk:
         if arm.plain:
             models = replace(models, generator=self.plan.plain().generator)
         settings = arm.settings(row.is_multiline)
-        seen = view if arm.kind != RANDOM or self.strangers is None else strange_view(view, self.strangers)
+        seen = self._seen(arm, view)
         search = GraphRetriever() if arm.kind == GRAPH else Retriever(models.embedder)
         retriever = GuidedRetriever(search)
         models.generator.forget()
@@ -141,13 +147,24 @@ class _Desk:
             return suggestions[0].text if suggestions else ""
 
         rest = text[len(row.prefix) :]
-        began_s = time.perf_counter()
+        spent_s, began_s = self._spent_s(), time.perf_counter()
         for _ in range(arm.n_rounds):
             retriever.answer = ask(row.prefix, rest)
-        elapsed_ms = (time.perf_counter() - began_s) * 1000
+        elapsed_ms = (time.perf_counter() - began_s - self._spent_s() + spent_s) * 1000
         answer, warm_ms = retriever.answer, 0.0
         if self.plan.warm:
             began_s = time.perf_counter()
             ask(row.prefix + row.target[:1], rest)
             warm_ms = (time.perf_counter() - began_s) * 1000
         return ArmResult(row.task_id, arm.name, answer, round(elapsed_ms, 1), round(warm_ms, 1))
+
+    def _seen(self, arm: Arm, view: IndexView) -> IndexView:
+        if not arm.is_dense or self.made is None:
+            return view
+        if arm.kind == RANDOM:
+            return StrangeView(**vars(view), made=self.made, texts=self.strange)
+        return OnDemandView(**vars(view), made=self.made)
+
+    def _spent_s(self) -> float:
+        """What making memories has taken so far, which an index does beforehand."""
+        return 0.0 if self.made is None else self.made.spent_s

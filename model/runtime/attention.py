@@ -68,13 +68,14 @@ def attended(
 ) -> torch.Tensor:
     """What `queries` ``[R, KV, group, D]`` see of ``[1, KV, seen, D]``: ``[R, KV * group * D]``.
 
-    `mask` is `mask_of` the same way of looking; `n_rows` is R, which must be a number where this is recorded.
+    `mask` is `mask_of` the same way of looking, or that with `hiding` some; `n_rows` is R, which must be a
+    number where this is recorded.
     """
     if attention is Attention.PRODUCTS:
         assert mask is not None
         return _by_products(queries, n_rows, keys[0], values[0], mask)
     if attention is Attention.APART or mask is None:
-        return _apart(queries, n_rows, keys, values)
+        return _apart(queries, n_rows, keys, values, mask)
     seen = scaled_dot_product_attention(grouped(queries).unsqueeze(0), keys, values, attn_mask=mask)
     return ungrouped(seen[0], n_rows)
 
@@ -91,6 +92,15 @@ def mask_of(
     if attention is Attention.APART or n_rows == 1:
         return None
     return _hidden(plan, n_rows, n_positions, n_seen, plan.dtype)
+
+
+def hiding(attention: Attention, plan: Plan, mask: torch.Tensor | None, hidden: torch.Tensor) -> torch.Tensor:
+    """`mask_of` for a layer whose key heads do not see all positions: ``[KV, group * R or 1, n_seen]``.
+
+    `hidden` ``[KV, n_seen]`` is minus infinity where a head sees nothing, else 0.
+    """
+    apart = hidden.to(torch.float32 if attention is Attention.PRODUCTS else plan.dtype).unsqueeze(1)
+    return apart if mask is None else mask + apart
 
 
 def exact_attention(plan: Plan) -> Attention:
@@ -151,15 +161,24 @@ def _hidden(plan: Plan, n_rows: int, n_positions: int, n_seen: int, dtype: torch
     return hidden.triu_(n_positions - n_rows + 1).repeat(plan.n_heads // plan.n_kv_heads, 1)
 
 
-def _apart(queries: torch.Tensor, n_rows: int, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Ends count from the cache's end, so that a recorded pass holds at any length."""
+def _apart(
+    queries: torch.Tensor,
+    n_rows: int,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor | None,
+) -> torch.Tensor:
+    """Ends count from the cache's end: a recorded pass holds at any length. The mask is that of all rows."""
     if n_rows == 1:
-        return scaled_dot_product_attention(queries, keys, values).view(1, -1)
+        return scaled_dot_product_attention(queries, keys, values, attn_mask=mask).view(1, -1)
     seen = []
     for row in range(n_rows):
         end = row + 1 - n_rows or None
         query = queries[row : row + 1]
-        seen.append(scaled_dot_product_attention(query, keys[:, :, :end], values[:, :, :end]))
+        shown = None if mask is None else mask[:, :, :end]
+        seen.append(
+            scaled_dot_product_attention(query, keys[:, :, :end], values[:, :, :end], attn_mask=shown)
+        )
     return torch.cat(seen).view(n_rows, -1)
 
 

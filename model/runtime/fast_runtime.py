@@ -22,7 +22,7 @@ from model.protocols import StopReason
 from model.runtime.attention import Attention
 from model.runtime.compact import Weights, decoding_stack, fastest_weights
 from model.runtime.fixed_steps import FixedSteps, record_cuda_graph
-from model.runtime.layers import Stack, embedded, logits_of, plain_stack, run_layers
+from model.runtime.layers import ROWS_AT_ONCE, Stack, embedded, logits_of, plain_stack, run_layers
 from model.runtime.plan import NO_CHANGES, Changes, plan_of, why_unsupported
 from model.runtime.recorded_layers import RecordedLayers
 from model.runtime.row_costs import ASSUMED, MOST_ROWS, measured
@@ -31,9 +31,8 @@ from model.slots.layout import SlotLayout, turned_keys
 
 log = logging.getLogger(__name__)
 
-ROWS_AT_ONCE = 16
-"""On a CPU plain matrices read multiples of so many rows, or one of `FEWER`: each number has a kernel."""
 FEWER = (4, 8)
+"""Rows that plain matrices may read besides multiples of `ROWS_AT_ONCE`."""
 USUAL_POSITIONS = 512
 """In the cache while passes are timed."""
 
@@ -224,12 +223,14 @@ class FastRuntime:
         assert inputs.rows is not None
         given = np.ascontiguousarray(inputs.rows[begin - end :], dtype=np.float32)
         with torch.inference_mode():
-            taken = self.layout.keys_values(torch.from_numpy(given).to(self._plan.embedding.device))
+            rows = torch.from_numpy(given).to(self._plan.embedding.device)
+            taken = self.layout.keys_values(rows)
             self._cache.reserve(end, begin)
             data, cos, sin = self._cache.whole
             n_kv = self.layout.n_kv_heads
             data[:, :n_kv, begin:end] = turned_keys(taken[:, :n_kv], cos[begin:end], sin[begin:end])
             data[:, n_kv:, begin:end] = taken[:, n_kv:]
+            self._cache.hide(begin, self.layout.absent(rows))
         self._keys.extend(inputs.keys[begin:end])
 
     def _rows(self, inputs: Inputs, begin: int, end: int) -> torch.Tensor:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention, silu
@@ -60,6 +61,7 @@ class FixedSteps:
         """Reads tokens at the positions from `begin` on: logits ``[n, V]`` after each."""
         size = next(size for size in SIZES if size >= len(token_ids))
         self._cache.reserve(begin + size, begin)
+        self._cache.show(begin, begin + size)
         if self._cache.memory_id != self._memory:
             self._steps.clear()
             self._memory = self._cache.memory_id
@@ -90,13 +92,15 @@ def _forward(stack: Stack, cache: StaticCache, ids: torch.Tensor, places: torch.
     seen = torch.arange(data.shape[2], device=data.device)[None] <= places[:, None]
     mask = seen.repeat(plan.n_heads // n_kv, 1)
     cos, sin = cos[places], sin[places]
-    for layer, slots in zip(stack.layers, data.unbind(0), strict=True):
+    hidden = repeat(None, len(data)) if cache.hidden is None else cache.hidden
+    for layer, slots, unseen in zip(stack.layers, data, hidden, strict=True):
         heads = layer.qkv(normed(rows, layer.gain_in, plan)).view(n_rows, -1, size)
         turned = heads[:, : plan.n_heads + n_kv]
         turned.copy_(turned * cos + turned.roll(size // 2, -1) * sin)
         slots.index_copy_(1, places, heads[:, plan.n_heads :].transpose(0, 1))
         queries = grouped(queries_of(plan, heads, n_rows)).unsqueeze(0)
-        found = scaled_dot_product_attention(queries, slots[None, :n_kv], slots[None, n_kv:], attn_mask=mask)
+        shown = mask if unseen is None else mask & (unseen == 0).unsqueeze(1)
+        found = scaled_dot_product_attention(queries, slots[None, :n_kv], slots[None, n_kv:], attn_mask=shown)
         rows = rows + layer.out(ungrouped(found[0], n_rows))
         gate, up = layer.gate_up(normed(rows, layer.gain_mid, plan)).chunk(2, -1)
         rows = rows + layer.down(silu(gate) * up)

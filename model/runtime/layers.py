@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import NamedTuple
 
 import torch
 from torch.linalg import vector_norm
 from torch.nn.functional import silu
 
-from model.runtime.attention import Attention, attended, mask_of
+from model.runtime.attention import Attention, attended, hiding, mask_of
 from model.runtime.int8 import Multiply, plain_multiply
 from model.runtime.plan import Plan
 from model.runtime.static_cache import Slots
 
+ROWS_AT_ONCE = 16
+"""On a CPU plain matrices had better read multiples of so many rows: each number has a kernel."""
 N_SHARP = 32
 """Tokens whose logits are worked out in float32."""
 
@@ -70,7 +73,7 @@ def plain_stack(plan: Plan) -> Stack:
 class Place(NamedTuple):
     """Of one layer: angles, the slots of new positions, all keys and values, and the mask if there is one.
 
-    Shapes are those of `Slots` and `mask_of`.
+    Shapes are those of `Slots`, `mask_of` and `hiding`.
     """
 
     cos: torch.Tensor
@@ -83,8 +86,10 @@ class Place(NamedTuple):
 
 def places_of(stack: Stack, n_rows: int, slots: Slots) -> Iterator[Place]:
     """Layer by layer."""
-    mask = mask_of(stack.attention, stack.plan, n_rows, slots.end, slots.n_seen)
-    for new, keys, values in zip(slots.new, slots.keys, slots.values, strict=True):
+    later = mask_of(stack.attention, stack.plan, n_rows, slots.end, slots.n_seen)
+    hidden = slots.hidden or repeat(None, len(slots.new))
+    for new, keys, values, unseen in zip(slots.new, slots.keys, slots.values, hidden, strict=True):
+        mask = later if unseen is None else hiding(stack.attention, stack.plan, later, unseen)
         yield Place(slots.cos, slots.sin, new, keys, values, mask)
 
 

@@ -1,8 +1,9 @@
 """Passes of few rows without Python between torch's calls: a layer is recorded once for each number of rows.
 
-Owns the recordings, made with `torch.jit.trace` when a number of rows first comes (some 50 ms), and the
-check that they give what was recorded, bit for bit. A pass of one token is 1,300 small calls; recorded, it
-takes 2 ms less, and other threads of Python run meanwhile. The arithmetic is `model.runtime.layers`.
+Owns the recordings, made with `torch.jit.trace` when a number of rows first comes (some 50 ms; once more
+when heads do not see all positions, for the mask has another shape then), and the check that they give what
+was recorded, bit for bit. A pass of one token is 1,300 small calls; recorded, it takes 2 ms less, and other
+threads of Python run meanwhile. The arithmetic is `model.runtime.layers`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class RecordedLayers:
         self._stack = stack
         self._kinds = [_kind(layer) for layer in stack.layers]
         self._tensors = [_tensors(layer) for layer in stack.layers]
-        self._recordings: dict[tuple[int, Hashable], Recording] = {}
+        self._recordings: dict[tuple[int, bool, Hashable], Recording] = {}
         self.works = True
 
     def run(self, rows: torch.Tensor, slots: Slots) -> torch.Tensor:
@@ -50,20 +51,22 @@ class RecordedLayers:
         if not self.works or not self._ready(n_rows, rows, slots):
             return run_layers(self._stack, rows, slots)
         places = places_of(self._stack, n_rows, slots)
+        hides = slots.hidden is not None
         for kind, tensors, place in zip(self._kinds, self._tensors, places, strict=True):
-            self._recordings[n_rows, kind](rows, *_of_tensors(place), *tensors)
+            self._recordings[n_rows, hides, kind](rows, *_of_tensors(place), *tensors)
         return rows
 
     def _ready(self, n_rows: int, rows: torch.Tensor, slots: Slots) -> bool:
         """Whether every kind of layer has its recording, now that the missing ones were made."""
+        hides = slots.hidden is not None
         for number, kind in enumerate(self._kinds):
-            if (n_rows, kind) not in self._recordings:
+            if (n_rows, hides, kind) not in self._recordings:
                 recording = self._recorded(number, n_rows, rows, slots)
                 if recording is None:
                     self.works = False
                     self._recordings.clear()
                     return False
-                self._recordings[n_rows, kind] = recording
+                self._recordings[n_rows, hides, kind] = recording
         return True
 
     def _recorded(self, number: int, n_rows: int, rows: torch.Tensor, slots: Slots) -> Recording | None:
@@ -91,8 +94,12 @@ def _of_tensors(place: Place) -> tuple[torch.Tensor, ...]:
 
 
 def _traced(stack: Stack, layer: Layer, n_rows: int, inputs: tuple[torch.Tensor, ...]) -> Recording:
+    has_mask = inputs[N_OF_PLACE].numel() > 0
+
     def run(rows: torch.Tensor, *tensors: torch.Tensor) -> torch.Tensor:
         place, weights = Place(*tensors[:N_OF_PLACE]), tensors[N_OF_PLACE:]
+        if not has_mask:
+            place = place._replace(mask=None)
         return run_layer(stack, _with(layer, weights), n_rows, rows, place)
 
     with warnings.catch_warnings():

@@ -1,7 +1,7 @@
 """Keys and values of the positions read, and the angles of their rotary embedding, in place.
 
-Owns the memory and its growth. Which positions hold what is `model.runtime.fast_runtime`'s to know:
-slots past those in use hold anything finite and count for nothing.
+Owns the memory and its growth, and which heads do not see a position. Which positions hold what is
+`model.runtime.fast_runtime`'s to know: slots past those in use hold anything finite and count for nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import pad
 
 from model.multiples import filled_up
 from model.runtime.plan import Plan
@@ -23,7 +24,8 @@ class Slots:
 
     `new` ``[2 KV, end - begin, D]`` is where keys, then values, of the new positions are written;
     `keys` and `values` ``[1, KV, seen, D]`` are all of them, and what lies behind to fill up. `cos` and
-    `sin` ``[end - begin, 1, D]`` turn queries and keys: ``x * cos + roll(x, D / 2) * sin``.
+    `sin` ``[end - begin, 1, D]`` turn queries and keys: ``x * cos + roll(x, D / 2) * sin``. `hidden`
+    ``[KV, seen]`` is minus infinity where a head sees nothing, else 0; None where each sees all.
     """
 
     new: tuple[torch.Tensor, ...]
@@ -31,6 +33,7 @@ class Slots:
     values: tuple[torch.Tensor, ...]
     cos: torch.Tensor
     sin: torch.Tensor
+    hidden: tuple[torch.Tensor, ...] | None
     end: int
 
     @property
@@ -46,8 +49,10 @@ class StaticCache:
         self._plan = plan
         self._first = first_capacity
         self._device = plan.embedding.device
+        self._hidden: torch.Tensor | None = None
+        self._first_hidden = 0
         self.memory_id = 0
-        """Another number whenever the slots lie elsewhere."""
+        """Another number whenever the slots lie elsewhere, or begin or end to be hidden."""
         self._free()
 
     @property
@@ -65,12 +70,13 @@ class StaticCache:
         self._free()
 
     def slots(self, begin: int, end: int, multiple: int = 1) -> Slots:
-        """Views of the cache for reading the positions ``[begin, end)``; grows where it must.
+        """Views of the cache for reading the positions ``[begin, end)``, which all heads see.
 
-        What is seen is filled up to a `multiple` of positions, with numbers that are finite.
+        It grows where it must. What is seen is filled up to a `multiple` of positions, with finite numbers.
         """
         n_seen = filled_up(end, multiple)
         self.reserve(n_seen, begin)
+        self.show(begin, end)
         n_kv = self._plan.n_kv_heads
         read = self._data[:, None, :, :n_seen]
         return Slots(
@@ -79,8 +85,36 @@ class StaticCache:
             read[:, :, n_kv:].unbind(0),
             self._cos[begin:end],
             self._sin[begin:end],
+            None if self._hidden is None else self._hidden[..., :n_seen].unbind(0),
             end,
         )
+
+    @property
+    def hidden(self) -> torch.Tensor | None:
+        """``[layers, KV, capacity]``, as in `Slots`."""
+        return self._hidden
+
+    def hide(self, begin: int, hidden: torch.Tensor) -> None:
+        """From `begin` on a head sees nothing where `hidden` ``[layers, KV, n]`` is true."""
+        if self._hidden is None:
+            n_layers, n_rows, capacity, _ = self._data.shape
+            shape = (n_layers, n_rows // 2, capacity)
+            self._hidden = torch.zeros(shape, dtype=torch.float32, device=self._device)
+            self._first_hidden = begin
+            self.memory_id += 1
+        self._first_hidden = min(self._first_hidden, begin)
+        place = self._hidden[..., begin : begin + hidden.shape[-1]]
+        place.zero_().masked_fill_(hidden, -torch.inf)
+
+    def show(self, begin: int, end: int) -> None:
+        """All heads see ``[begin, end)``; what lies behind is read anew before it is seen."""
+        if self._hidden is None:
+            return
+        if begin <= self._first_hidden:
+            self._hidden = None
+            self.memory_id += 1
+        else:
+            self._hidden[..., begin:end] = 0
 
     def _free(self) -> None:
         plan = self._plan
@@ -88,6 +122,7 @@ class StaticCache:
         shape = (len(plan.layers), 2 * plan.n_kv_heads, 0, *width)
         self._data = torch.empty(shape, dtype=plan.dtype, device=self._device)
         self._cos = self._sin = torch.empty((0, 1, *width), dtype=plan.dtype, device=self._device)
+        self._hidden = None
         self.memory_id += 1
 
     def reserve(self, n_positions: int, n_used: int) -> None:
@@ -103,6 +138,8 @@ class StaticCache:
         data[:, :, :n_used] = self._data[:, :, :n_used]
         cos, sin = _angles(self._plan, capacity)
         self._data, self._cos, self._sin = data, cos.to(self._device), sin.to(self._device)
+        if self._hidden is not None:
+            self._hidden = pad(self._hidden, (0, capacity - self._hidden.shape[-1]))
         self.memory_id += 1
 
 

@@ -1,8 +1,8 @@
-"""The training-free fuser: a chunk's most needed keys and values; a parent's, of its children's.
+"""The training-free fuser: a chunk's most needed pairs of key and value; a parent's, of its children's.
 
-Owns `SlotFuser`, a `model.protocols.Fuser` whose vectors are slots (`model.slots.layout`): M of them a
-node, whatever its length. A parent is told nothing new: each head keeps what was needed most of what its
-children kept. Decision record: 0014.
+Owns `SlotFuser`, a `model.protocols.Fuser` whose vectors are pairs (`model.slots.pairs`): as many for each
+node, whatever its length and whosever heads they are. A parent is told nothing new: it keeps what was needed
+most of what its children kept. Decision record: 0014.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from model.layers import tensor_of
 from model.protocols import BoolArray, FloatArray
-from model.slots.layout import most_looked_at
+from model.slots.pairs import PairFormat, Pairs, pairs_of, together
 from model.slots.reader import SlotReader
 
-VERSION = 1
+VERSION = 2
 """Of what is done to a text; another number and every memory is made anew."""
-N_SLOTS = 32
+FILLED_SLOTS = 8
+"""A node's pairs would fill so many slots: with SmolLM2-135M 720 pairs, 98 KB in eight bits."""
 MAX_CHILDREN = 16
 MAX_TOKENS = 160
+CPU = torch.device("cpu")
 EncodeBatch = Callable[[Sequence[str]], list[list[int]]]
 
 
@@ -31,44 +32,48 @@ class SlotFuser:
     """Called in the inference lane; a chunk costs about as much as reading its text twice."""
 
     def __init__(
-        self, reader: SlotReader, encode_batch: EncodeBatch, generator_id: str, n_slots: int = N_SLOTS
+        self,
+        reader: SlotReader,
+        encode_batch: EncodeBatch,
+        generator_id: str,
+        filled_slots: int = FILLED_SLOTS,
     ) -> None:
         self._reader, self._encode_batch = reader, encode_batch
-        self.n_vectors = n_slots
-        self.model_id = f"slots-{VERSION}-{n_slots}-{generator_id}"
+        self.format = PairFormat(reader.layout, filled_slots * reader.layout.n_heads)
+        self.model_id = f"slots-{VERSION}-{filled_slots}-{generator_id}"
+
+    @property
+    def n_vectors(self) -> int:
+        return self.format.n_vectors
 
     @property
     def dimension(self) -> int:
-        return self._reader.layout.stored_width
+        return self.format.dimension
 
     @property
     def max_children(self) -> int:
         return MAX_CHILDREN
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Texts to ``[N, M, D]``; a text is cut after `MAX_TOKENS`, one shorter than M leaves zeros."""
+        """Texts to ``[N, M, D]``; a text is cut after `MAX_TOKENS`, a short one leaves zeros."""
         result = np.zeros((len(texts), self.n_vectors, self.dimension), dtype=np.float32)
         rows = self._encode_batch([text.rstrip("\n") + "\n" for text in texts])
         for place, ids in enumerate(rows):
             if ids and texts[place].strip():
-                result[place] = self._kept(*self._reader.read(ids[:MAX_TOKENS])).cpu().numpy()
+                pairs = pairs_of(*(part.cpu() for part in self._reader.read(ids[:MAX_TOKENS])))
+                result[place] = self._kept(pairs)
         return result
 
     def fuse(self, children: FloatArray, mask: BoolArray) -> FloatArray:
         """Children ``[B, C, M, D]`` with ``mask [B, C]`` (True = present) to ``[B, M, D]``."""
         result = np.zeros((len(children), self.n_vectors, self.dimension), dtype=np.float32)
-        layout = self._reader.layout
         for place, (family, present) in enumerate(zip(children, np.asarray(mask, dtype=bool), strict=True)):
             if int(present.sum()) > MAX_CHILDREN:
                 raise ValueError(f"{int(present.sum())} children in one parent, at most {MAX_CHILDREN}")
-            rows = tensor_of(family[present].reshape(-1, self.dimension), torch.device("cpu"))
-            if len(rows):
-                result[place] = self._kept(layout.keys_values(rows), layout.scores(rows)).numpy()
+            parts = [self.format.unpacked(tensor_of(child, CPU)) for child in family[present]]
+            if parts:
+                result[place] = self._kept(together(parts))
         return result
 
-    def _kept(self, keys_values: Tensor, scores: Tensor) -> Tensor:
-        """Rows ``[M, D]`` of the M most needed of each head, zeros where there are fewer."""
-        n_kept = min(self.n_vectors, scores.shape[-1])
-        chosen, looked = most_looked_at(keys_values, scores, n_kept)
-        rows = self._reader.layout.packed(chosen, looked.clamp(min=0))
-        return functional.pad(rows, (0, 0, 0, self.n_vectors - n_kept))
+    def _kept(self, pairs: Pairs) -> Tensor:
+        return self.format.packed(pairs.best(self.format.n_pairs))

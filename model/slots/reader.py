@@ -12,10 +12,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+from model.multiples import filled_up
 from model.prompt import SNIPPETS_INTRODUCTION
 from model.runtime.attention import Attention, grouped, mask_of, ungrouped
-from model.runtime.layers import Stack, add_gated, embedded, heads_of, queries_of, run_layers
+from model.runtime.layers import ROWS_AT_ONCE, Stack, add_gated, embedded, heads_of, queries_of, run_layers
 from model.runtime.static_cache import Slots, StaticCache
 from model.slots.layout import SlotLayout, turned_keys
 from model.tokenization import HfTokenizer
@@ -56,19 +58,21 @@ class SlotReader:
             return self._without_positions(begin, end), scores
 
     def _run(self, token_ids: Sequence[int], begin: int) -> None:
-        run_layers(
-            self._stack,
-            embedded(self._stack.plan, token_ids),
-            self._cache.slots(begin, begin + len(token_ids)),
-        )
+        rows = self._embedded(token_ids)
+        run_layers(self._stack, rows, self._cache.slots(begin, begin + len(rows)))
+
+    def _embedded(self, token_ids: Sequence[int]) -> Tensor:
+        """Filled up at the end, where none sees it: each number of rows would need kernels of its own."""
+        n_more = filled_up(len(token_ids), ROWS_AT_ONCE) - len(token_ids)
+        return pad(embedded(self._stack.plan, token_ids), (0, 0, 0, n_more))
 
     def _watched(self, token_ids: Sequence[int], begin: int, end: int) -> Tensor:
         """Reads on from `end`; the most that any head of a group looks at each position since `begin`."""
-        rows = embedded(self._stack.plan, token_ids)
-        slots = self._cache.slots(end, end + len(token_ids))
-        mask = mask_of(Attention.MASKED, self._stack.plan, len(token_ids), slots.end, slots.n_seen)
+        rows, n_read = self._embedded(token_ids), len(token_ids)
+        slots = self._cache.slots(end, end + len(rows))
+        mask = mask_of(Attention.MASKED, self._stack.plan, len(rows), slots.end, slots.n_seen)
         looks = [
-            _watched_layer(self._stack, number, rows, slots, mask)[:, :, begin:end].amax(dim=1)
+            _watched_layer(self._stack, number, rows, slots, mask)[:, :, :n_read, begin:end].amax(dim=(1, 2))
             for number in range(len(self._stack.layers))
         ]
         return torch.stack(looks).float()
@@ -82,7 +86,7 @@ class SlotReader:
 
 
 def _watched_layer(stack: Stack, number: int, rows: Tensor, slots: Slots, mask: Tensor | None) -> Tensor:
-    """A layer of `run_layers`, in place, that gives what was looked at: ``[G, group * R, end]``."""
+    """A layer of `run_layers`, in place, that gives what was looked at: ``[G, group, R, end]``."""
     plan, layer = stack.plan, stack.layers[number]
     n_rows, size = len(rows), plan.head_size
     heads = heads_of(plan, layer, n_rows, rows, slots.cos, slots.sin, slots.new[number])
@@ -91,4 +95,4 @@ def _watched_layer(stack: Stack, number: int, rows: Tensor, slots: Slots, mask: 
     looks = (products if mask is None else products + mask).softmax(dim=-1)
     rows.add_(layer.out(ungrouped(looks @ slots.values[number][0], n_rows)))
     add_gated(plan, layer, rows)
-    return looks
+    return looks.view(plan.n_kv_heads, -1, n_rows, looks.shape[-1])

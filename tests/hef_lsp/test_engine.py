@@ -171,8 +171,23 @@ def test_dense_mode_takes_the_memories_that_exist() -> None:
     explanation = made.engine.last_explanation
     assert explanation is not None
     assert explanation.n_pseudo_tokens == 8
+    assert [hit.used for hit in explanation.hits] == [True, True, True]
+    assert explanation.notes == ("1 of 3 retrieved nodes are not fused yet: 1 as text",)
+    prompt = made.generator.calls[0].prompt_text
+    assert WIDGET.text.splitlines()[0] in prompt
+    assert "load_config" not in prompt
+
+
+def test_dense_mode_says_where_a_text_did_not_fit() -> None:
+    view = view_of_all()
+    view.fused.discard(WIDGET.node.digest)
+    made = rig(["x"], view, ContextMode.DENSE)
+    little = ContextSettings(ContextMode.DENSE, text_tokens=1)
+    made.settings = dataclasses.replace(made.settings, context=little)
+    made.engine.complete(request_at("y = ║\n"), GO)
+    explanation = made.engine.last_explanation
+    assert explanation is not None
     assert [hit.used for hit in explanation.hits] == [True, True, False]
-    assert explanation.notes == ("1 of 3 retrieved nodes are not fused yet",)
 
 
 def test_dense_mode_without_memories_falls_back_to_text_and_says_so() -> None:

@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from model.decoding import Inputs
 from model.multiples import filled_up
 from model.runtime import attention
-from model.runtime.attention import Attention, attended, exact_attention, keeps_bits, mask_of
+from model.runtime.attention import Attention, attended, exact_attention, hiding, keeps_bits, mask_of
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
 from model.runtime.plan import Plan, plan_of
@@ -53,13 +53,42 @@ class Cache:
         shape = (8, n_kv, plan.n_heads // n_kv, width)
         self.queries = 2 * torch.randn(shape, generator=source).to(plan.dtype)
 
-    def look(self, way: Attention, first: int, last: int, end: int) -> torch.Tensor:
+    def look(
+        self, way: Attention, first: int, last: int, end: int, unseen: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Of the queries from `first` to `last`, the last of which stands at the end."""
         n_rows, n_kv = last - first, self.plan.n_kv_heads
         n_seen = filled_up(end, way.at_once)
         mask = mask_of(way, self.plan, n_rows, end, n_seen)
+        if unseen is not None:
+            mask = hiding(way, self.plan, mask, unseen[:, :n_seen])
         keys, values = self.data[None, :n_kv, :n_seen], self.data[None, n_kv:, :n_seen]
         return attended(way, self.queries[first:last], n_rows, keys, values, mask)
+
+
+def unseen_by_some(plan: Plan, n_hidden: int) -> torch.Tensor:
+    """About half of the first positions, others for each key head."""
+    drawn = torch.rand((plan.n_kv_heads, n_hidden), generator=torch.Generator().manual_seed(1))
+    hidden = torch.zeros(plan.n_kv_heads, MOST_POSITIONS)
+    hidden[:, :n_hidden].masked_fill_(drawn < 0.5, -torch.inf)
+    return hidden
+
+
+@pytest.mark.parametrize("n_hidden", [0, 1, 7, 20])
+@pytest.mark.parametrize("end", [30, 33, 500])
+@pytest.mark.parametrize("way", Attention)
+def test_each_head_sees_what_is_not_hidden_from_it(
+    plan: Plan, way: Attention, end: int, n_hidden: int
+) -> None:
+    cache, n_kv, unseen = Cache(plan), plan.n_kv_heads, unseen_by_some(plan, n_hidden)
+    for n_rows in (1, 8):
+        queries = cache.queries[-n_rows:].permute(1, 2, 0, 3).float()
+        keys, values = cache.data[:n_kv, None, :end].float(), cache.data[n_kv:, None, :end].float()
+        scores = queries @ keys.transpose(2, 3) / plan.head_size**0.5 + unseen[:, None, None, :end]
+        later = torch.ones(n_rows, end, dtype=torch.bool).triu(end - n_rows + 1)
+        wanted = scores.masked_fill(later, -torch.inf).softmax(-1) @ values
+        got = cache.look(way, 8 - n_rows, 8, end, unseen).float()
+        torch.testing.assert_close(got, wanted.permute(2, 0, 1, 3).reshape(n_rows, -1), atol=0.04, rtol=0.02)
 
 
 @pytest.mark.parametrize("end", [8, 9, 33, 500])
@@ -85,6 +114,17 @@ def test_rows_come_out_as_they_would_alone(plan: Plan) -> None:
         for n_rows in (2, 3, 4, 8):
             together = cache.look(Attention.PRODUCTS, 8 - n_rows, 8, end)
             assert torch.equal(together, torch.cat(alone[8 - n_rows :])), f"{n_rows} rows, {end} positions"
+
+
+def test_rows_come_out_as_they_would_alone_where_some_is_hidden(plan: Plan) -> None:
+    if not keeps_bits(plan):
+        pytest.skip("not on this processor: rows are looked at one by one")
+    cache, unseen = Cache(plan), unseen_by_some(plan, 200)
+    for end in range(208, MOST_POSITIONS, 61):
+        rows = range(8)
+        alone = [cache.look(Attention.PRODUCTS, row, row + 1, end - 7 + row, unseen) for row in rows]
+        together = cache.look(Attention.PRODUCTS, 0, 8, end, unseen)
+        assert torch.equal(together, torch.cat(alone)), f"{end} positions"
 
 
 def test_what_lies_behind_the_end_is_not_seen(plan: Plan) -> None:

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from indexer.packed import packed, packed_size, unpacked
 from model.decoding import Inputs
 from model.generator import HfGenerator
 from model.loading import LoadedModel
-from model.protocols import NeverCancelled, Prompt, StopReason, StopRule
+from model.protocols import FloatArray, NeverCancelled, Prompt, StopReason, StopRule
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
 from model.slots.fuser import MAX_CHILDREN, SlotFuser
-from model.slots.projector import FEWEST, SlotProjector
+from model.slots.layout import SlotLayout
+from model.slots.pairs import PairFormat, Pairs, pairs_of, together
+from model.slots.projector import SlotProjector
 from model.slots.reader import AGAIN, INTRODUCTION, SlotReader
 from tests.tiny_models import load_tiny_model
 
@@ -26,7 +29,7 @@ EXACT = 1e-4
 class Parts:
     """A tiny model, its runtime, and what makes slots of it."""
 
-    def __init__(self, folder: Path, family: str = "llama", n_slots: int = 16) -> None:
+    def __init__(self, folder: Path, family: str = "llama", filled_slots: int = 4) -> None:
         self.loaded: LoadedModel = load_tiny_model(folder, family)
         if family == "qwen2":
             for layer in self.loaded.model.model.layers:
@@ -36,11 +39,17 @@ class Parts:
         encode = self.loaded.tokenizer.encode
         self.introduction, self.again = tuple(encode(INTRODUCTION)), tuple(encode(AGAIN))
         self.reader = SlotReader(self.runtime.stack, self.introduction, self.again)
-        self.fuser = SlotFuser(self.reader, self.loaded.tokenizer.encode_batch, "tiny", n_slots)
-        self.projector = SlotProjector(self.runtime.layout)
+        self.fuser = SlotFuser(self.reader, self.loaded.tokenizer.encode_batch, "tiny", filled_slots)
+        self.projector = SlotProjector(self.fuser.format)
 
     def ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.loaded.tokenizer.encode(text))
+
+    def unpacked(self, vectors: FloatArray) -> Pairs:
+        return self.fuser.format.unpacked(torch.from_numpy(vectors))
+
+    def kept(self, text: str) -> Pairs:
+        return self.unpacked(self.fuser.encode([text])[0])
 
     def read(self, inputs: Inputs) -> torch.Tensor:
         self.runtime.rewind(inputs.keys)
@@ -61,7 +70,7 @@ def parts(tmp_path: Path) -> Parts:
 
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 def test_all_slots_of_a_text_say_what_reading_it_says(tmp_path: Path, family: str) -> None:
-    parts = Parts(tmp_path, family, n_slots=160)
+    parts = Parts(tmp_path, family, filled_slots=160)
     whole = Inputs((), None, (*parts.introduction, *parts.ids(TEXT), *parts.ids(TAIL)))
     with torch.no_grad():
         wanted = parts.loaded.model(input_ids=torch.tensor([whole.ids])).logits[0, -1].float()
@@ -87,19 +96,74 @@ def test_a_reading_leaves_no_trace_in_the_next(parts: Parts) -> None:
     assert np.array_equal(alone[0], after)
 
 
-def test_fewer_slots_are_those_that_are_needed_most(parts: Parts) -> None:
-    n_kept, ids = parts.fuser.n_vectors, parts.ids(TEXT + OTHER)
-    assert len(ids) > n_kept
+def test_the_pairs_kept_are_those_that_are_needed_most_whosever_they_are(parts: Parts) -> None:
+    n_kept, ids = parts.fuser.format.n_pairs, parts.ids(TEXT + OTHER)
     keys_values, scores = parts.reader.read(ids)
-    rows = torch.from_numpy(parts.fuser.encode([TEXT + OTHER])[0])
+    kept = parts.kept(TEXT + OTHER)
+    n_layers, n_kv, n = scores.shape
+    assert n_kept < scores.numel()
+    best = sorted(scores.flatten().topk(n_kept).indices.tolist())
+    assert kept.heads.tolist() == [place // n for place in best]
+    for pair, place in zip(kept.numbers, best, strict=True):
+        layer, head, at = np.unravel_index(place, (n_layers, n_kv, n))
+        wanted = torch.cat([keys_values[layer, head, at], keys_values[layer, n_kv + head, at]])
+        assert torch.allclose(pair, wanted, atol=EXACT)
+
+
+def test_a_head_keeps_no_more_than_it_may() -> None:
+    heads = torch.tensor([0, 0, 0, 1, 1, 3])
+    pairs = Pairs(heads, torch.arange(12.0).view(6, 2), torch.tensor([0.9, 0.7, 0.8, 0.1, 0.2, 0.3]))
+    kept = pairs.best_of_heads(2)
+    assert kept.heads.tolist() == [0, 0, 1, 1, 3]
+    assert kept.numbers[:, 0].tolist() == [0.0, 4.0, 6.0, 8.0, 10.0]
+
+
+def test_pairs_of_a_head_stay_in_the_order_of_their_texts() -> None:
+    first = Pairs(torch.tensor([0, 2]), torch.tensor([[1.0], [2.0]]), torch.ones(2))
+    second = Pairs(torch.tensor([0, 1, 2]), torch.tensor([[3.0], [4.0], [5.0]]), torch.ones(3))
+    both = together([first, second])
+    assert both.heads.tolist() == [0, 0, 1, 2, 2]
+    assert both.numbers.flatten().tolist() == [1.0, 3.0, 4.0, 2.0, 5.0]
+
+
+def test_slots_are_filled_from_the_end(parts: Parts) -> None:
     layout = parts.runtime.layout
-    for layer in range(layout.n_layers):
-        for head in range(layout.n_kv_heads):
-            best = sorted(scores[layer, head].topk(n_kept).indices.tolist())
-            kept = layout.keys_values(rows)[layer, head]
-            assert torch.allclose(kept, keys_values[layer, head, best], atol=EXACT)
-            kept_values = layout.keys_values(rows)[layer, layout.n_kv_heads + head]
-            assert torch.allclose(kept_values, keys_values[layer, layout.n_kv_heads + head, best], atol=EXACT)
+    size = 2 * layout.head_size
+    pairs = Pairs(torch.tensor([0, 0, 3]), torch.arange(3.0)[:, None].repeat(1, size), torch.ones(3))
+    rows = pairs.rows(layout)
+    absent, keys_values = layout.absent(rows), layout.keys_values(rows)
+    assert absent.view(layout.n_heads, -1).logical_not().nonzero().tolist() == [[0, 0], [0, 1], [3, 1]]
+    assert keys_values[0, 0, :, 0].tolist() == [0.0, 1.0]
+    layer, head = divmod(3, layout.n_kv_heads)
+    assert keys_values[layer, layout.n_kv_heads + head, 1].tolist() == [2.0] * layout.head_size
+
+
+def test_pairs_come_back_from_their_vectors_and_from_eight_bits(parts: Parts) -> None:
+    pairs = pairs_of(*parts.reader.read(parts.ids(TEXT))).best(100)
+    stored = PairFormat(parts.runtime.layout, 120)
+    vectors = stored.packed(pairs)
+    assert vectors.shape == (stored.n_vectors, stored.dimension)
+    back = stored.unpacked(torch.from_numpy(unpacked(packed(vectors.numpy()))).view(vectors.shape))
+    assert packed_size(vectors.numel()) < 2 * vectors.numel()  # in eight bits
+    assert torch.equal(back.heads, pairs.heads)
+    assert torch.allclose(back.numbers, pairs.numbers, atol=0.05)
+    exact = stored.unpacked(vectors)
+    assert torch.equal(exact.numbers, pairs.numbers)
+    assert torch.equal(exact.scores, pairs.scores)
+
+
+def test_layers_of_the_deepest_models_stay_exact_in_eight_bits() -> None:
+    stored = PairFormat(SlotLayout(126, 8, 32), 126 * 8)
+    pairs = Pairs(torch.arange(126 * 8), torch.ones(126 * 8, 64), torch.ones(126 * 8))
+    vectors = stored.packed(pairs)
+    back = stored.unpacked(torch.from_numpy(unpacked(packed(vectors.numpy()))).view(vectors.shape))
+    assert torch.equal(back.heads, pairs.heads)
+
+
+def test_more_pairs_than_fit_are_refused(parts: Parts) -> None:
+    pairs = pairs_of(*parts.reader.read(parts.ids(TEXT)))
+    with pytest.raises(ValueError, match="at most 3 fit"):
+        PairFormat(parts.runtime.layout, 3).packed(pairs)
 
 
 @pytest.mark.parametrize("text", ["", "\n \n"])
@@ -112,20 +176,21 @@ def test_a_text_that_says_nothing_gives_no_pseudo_token(parts: Parts, text: str)
 def test_a_short_text_has_as_many_slots_as_tokens(parts: Parts) -> None:
     vectors = parts.fuser.encode(["x\n"])
     n_tokens = len(parts.ids("x\n"))
-    assert len(parts.projector.project(vectors, [0], 48)) == n_tokens < parts.fuser.n_vectors
+    assert n_tokens * parts.runtime.layout.n_heads < parts.fuser.format.n_pairs
+    assert len(parts.projector.project(vectors, [0], 48)) == n_tokens
 
 
 def test_a_long_text_is_cut(parts: Parts) -> None:
     assert np.isfinite(parts.fuser.encode([TEXT * 40])).all()
 
 
-def test_a_parent_keeps_the_best_of_its_children_head_by_head(parts: Parts) -> None:
+def test_a_parent_keeps_the_best_of_its_children(parts: Parts) -> None:
     children = parts.fuser.encode([TEXT, OTHER])
-    layout, n_kept = parts.runtime.layout, parts.fuser.n_vectors
     (parent,) = parts.fuser.fuse(children[None], np.ones((1, 2), dtype=bool))
-    together = torch.from_numpy(children.reshape(-1, parts.fuser.dimension))
-    scores, found = layout.scores(together), layout.scores(torch.from_numpy(parent))
-    assert torch.allclose(found.sort(dim=-1).values, scores.topk(n_kept).values.sort(dim=-1).values)
+    both = together([parts.unpacked(child) for child in children])
+    kept = parts.unpacked(parent)
+    best = both.scores.topk(parts.fuser.format.n_pairs).values
+    assert torch.allclose(kept.scores.sort(descending=True).values, best)
 
 
 def test_absent_children_leave_no_trace(parts: Parts) -> None:
@@ -141,7 +206,7 @@ def test_absent_children_leave_no_trace(parts: Parts) -> None:
 def test_short_children_are_not_drowned_in_zeros(parts: Parts) -> None:
     children = parts.fuser.encode(["x\n", TEXT])
     (parent,) = parts.fuser.fuse(children[None], np.ones((1, 2), dtype=bool))
-    assert (parts.runtime.layout.scores(torch.from_numpy(parent)) >= 0).all()
+    assert len(parts.unpacked(parent)) == parts.fuser.format.n_pairs
 
 
 def test_too_many_children_are_refused(parts: Parts) -> None:
@@ -151,18 +216,72 @@ def test_too_many_children_are_refused(parts: Parts) -> None:
         parts.fuser.fuse(children, np.ones((1, n), dtype=bool))
 
 
-def test_the_best_node_stands_last_and_all_get_the_same_share(parts: Parts) -> None:
-    vectors = parts.fuser.encode([TEXT, OTHER])
-    rows = parts.projector.project(vectors, [0, 0], 2 * FEWEST + 1)
-    best, worse = (parts.projector.project(vectors[i : i + 1], [0], FEWEST) for i in (0, 1))
-    assert np.array_equal(rows, np.concatenate([worse, best]))
+def test_the_best_node_stands_last(parts: Parts) -> None:
+    vectors, layout = parts.fuser.encode([TEXT, OTHER]), parts.runtime.layout
+    rows = torch.from_numpy(parts.projector.project(vectors, [0, 0], 1000))
+    best = torch.from_numpy(parts.projector.project(vectors[:1], [0], 1000))
+    for layer in range(layout.n_layers):
+        for head in range(layout.n_kv_heads):
+            there = ~layout.absent(best)[layer, head]
+            alone = layout.keys_values(best)[layer, head][there]
+            among = layout.keys_values(rows)[layer, head][-len(alone) or len(rows) :]
+            assert torch.equal(among, alone)
 
 
-def test_fewer_nodes_are_read_before_any_is_read_too_little(parts: Parts) -> None:
-    vectors = parts.fuser.encode([TEXT, OTHER, TEXT + OTHER])
-    assert len(parts.projector.project(vectors, [0, 0, 0], 2 * FEWEST)) == 2 * FEWEST
-    assert len(parts.projector.project(vectors, [0, 0, 0], 3)) == 3
-    assert parts.projector.project(vectors, [0, 0, 0], 0).shape == (0, parts.runtime.layout.read_width)
+def test_no_head_shows_more_than_the_budget_and_those_it_shows_are_its_best(parts: Parts) -> None:
+    vectors, layout = parts.fuser.encode([TEXT, OTHER]), parts.runtime.layout
+    rows = torch.from_numpy(parts.projector.project(vectors, [0, 0], 3))
+    assert len(rows) == 3
+    both = together([parts.unpacked(vector) for vector in vectors[::-1]])
+    head = int(torch.bincount(both.heads).argmax())
+    of_head = both.heads == head
+    best = both.numbers[of_head][both.scores[of_head].topk(3).indices.sort().values]
+    place = divmod(head, layout.n_kv_heads)
+    assert torch.equal(layout.keys_values(rows)[place], best[:, : layout.head_size])
+
+
+@pytest.mark.parametrize("budget", [0, -1])
+def test_without_a_budget_nothing_is_shown(parts: Parts, budget: int) -> None:
+    rows = parts.projector.project(parts.fuser.encode([TEXT]), [0], budget)
+    assert rows.shape == (0, parts.runtime.layout.width)
+
+
+def test_what_a_head_has_not_is_hidden_from_it(parts: Parts) -> None:
+    """Whatever numbers stand where a head has no pair, the logits are the same."""
+    inputs, layout = parts.with_slots(TEXT, OTHER), parts.runtime.layout
+    wanted = parts.read(inputs)
+    assert inputs.rows is not None
+    rows = torch.from_numpy(inputs.rows.copy())
+    keys_values, absent = layout.keys_values(rows).clone(), layout.absent(rows)
+    assert 0 < int(absent.sum()) < absent.numel()
+    keys_values[absent.repeat(1, 2, 1)] = 3.0
+    other = Inputs(inputs.before, layout.rows(keys_values, ~absent).numpy(), inputs.ids, are_slots=True)
+    parts.runtime.clear()
+    assert torch.allclose(parts.read(other), wanted, atol=EXACT)
+    shown = Inputs(inputs.before, layout.rows(keys_values, absent | True).numpy(), inputs.ids, are_slots=True)
+    parts.runtime.clear()
+    assert not torch.allclose(parts.read(shown), wanted, atol=EXACT)
+
+
+def test_after_slots_a_prompt_without_any_is_read_as_ever(parts: Parts) -> None:
+    plain = Inputs((), None, parts.ids(TEXT + OTHER))
+    wanted = parts.read(plain)
+    for tail in (TAIL, ""):
+        parts.read(parts.with_slots(TEXT, OTHER, tail=TAIL + tail))
+        assert torch.allclose(parts.read(plain), wanted, atol=EXACT)
+
+
+def test_steps_after_slots_say_what_reading_says(parts: Parts) -> None:
+    """Hidden pairs stay hidden in the passes of few rows, and behind a cache that grew."""
+    inputs = parts.with_slots(TEXT, OTHER, tail=TAIL * 3)
+    wanted = parts.read(inputs)
+    begun = Inputs(inputs.before, inputs.rows, inputs.ids[:4], are_slots=True)
+    for runtime in (parts.runtime, FastRuntime(parts.loaded.model, Weights.PLAIN, first_capacity=8)):
+        runtime.clear()
+        runtime.prefill(begun, lambda: None)
+        for at in range(4, len(inputs.ids), 3):
+            logits = runtime.verify(inputs.ids[at : at + 3])
+        assert torch.allclose(logits[-1].float(), wanted, atol=EXACT)
 
 
 def test_levels_must_fit_the_nodes(parts: Parts) -> None:

@@ -1,0 +1,138 @@
+"""Pairs of key and value, each of one head: what is kept of a text, and the vectors that it is stored as.
+
+Owns which pairs are the best, and the format. Heads differ: some look at every name of a text, most at next
+to nothing of it, so each has as many pairs as it needs and a text has its best ones, whosever they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.multiples import filled_up
+from model.protocols import VECTOR_BLOCK
+from model.slots.layout import SlotLayout
+
+N_LISTS = 3
+"""Numbers stored beside a pair: its layer plus one (0 where there is none), its head there, its score."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """T pairs by head, those of a head in the order of their text.
+
+    `heads` ``[T]`` counts through the layers, `numbers` ``[T, 2 S]`` are keys without position, then values;
+    `scores` ``[T]`` say how much each was looked at.
+    """
+
+    heads: Tensor
+    numbers: Tensor
+    scores: Tensor
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    def best(self, n_kept: int) -> Pairs:
+        """At most `n_kept`, by score, whosever they are."""
+        return self._at(self._by_score()[:n_kept].sort().values)
+
+    def best_of_heads(self, n_kept: int) -> Pairs:
+        """Of each head at most `n_kept`, by score."""
+        by_score = self._by_score()
+        return self._at(by_score[_places_among_equals(self.heads[by_score]) < n_kept].sort().values)
+
+    def _by_score(self) -> Tensor:
+        return self.scores.argsort(descending=True, stable=True)
+
+    def _at(self, places: Tensor) -> Pairs:
+        return Pairs(self.heads[places], self.numbers[places], self.scores[places])
+
+    def rows(self, layout: SlotLayout) -> Tensor:
+        """As slots ``[P, width]``, the last of which every head has that has any."""
+        counts = torch.bincount(self.heads, minlength=layout.n_heads)
+        n_slots = int(counts.max()) if len(self) else 0
+        places = n_slots - counts[self.heads] + _places_among_equals(self.heads)
+        shape = layout.n_heads, n_slots
+        size = layout.head_size
+        both = self.numbers.new_zeros((2, *shape, size))
+        present = torch.zeros(shape, dtype=torch.bool)
+        both[0, self.heads, places], both[1, self.heads, places] = self.numbers.chunk(2, dim=1)
+        present[self.heads, places] = True
+        layers = layout.n_layers, layout.n_kv_heads, n_slots
+        keys_values = torch.cat([part.view(*layers, size) for part in both], dim=1)
+        return layout.rows(keys_values, present.view(layers))
+
+
+def _places_among_equals(numbers: Tensor) -> Tensor:
+    """How often each of `numbers` ``[T]`` stands before it."""
+    order = numbers.argsort(stable=True)
+    ordered = numbers[order]
+    counts = torch.bincount(numbers) if len(numbers) else numbers
+    begins = counts.cumsum(0) - counts
+    places = torch.empty_like(numbers)
+    places[order] = torch.arange(len(numbers)) - begins[ordered]
+    return places
+
+
+def together(parts: Sequence[Pairs]) -> Pairs:
+    """All pairs; those of a head in the order of `parts`."""
+    heads = torch.cat([part.heads for part in parts])
+    whole = Pairs(
+        heads, *(torch.cat(each) for each in zip(*((p.numbers, p.scores) for p in parts), strict=True))
+    )
+    return whole._at(heads.argsort(stable=True))
+
+
+def pairs_of(keys_values: Tensor, scores: Tensor) -> Pairs:
+    """All that a text has: ``[L, 2 G, n, S]`` and ``[L, G, n]``."""
+    n_kv, n = scores.shape[1:]
+    keys, values = keys_values.chunk(2, dim=1)
+    heads = torch.arange(len(scores) * n_kv).repeat_interleave(n)
+    return Pairs(heads, torch.cat([keys, values], dim=-1).flatten(0, 2), scores.flatten())
+
+
+@dataclass(frozen=True)
+class PairFormat:
+    """At most `n_pairs` pairs as vectors ``[n_vectors, dimension]``: a pair each, then what is told of them.
+
+    In eight bits, as `indexer.packed` keeps long vectors, layers and heads up to 126 stay exact.
+    """
+
+    layout: SlotLayout
+    n_pairs: int
+
+    @property
+    def dimension(self) -> int:
+        return filled_up(2 * self.layout.head_size, VECTOR_BLOCK)
+
+    @property
+    def n_vectors(self) -> int:
+        return self.n_pairs + N_LISTS * self._n_a_list
+
+    @property
+    def _n_a_list(self) -> int:
+        return -(-self.n_pairs // self.dimension)
+
+    def packed(self, pairs: Pairs) -> Tensor:
+        """Vectors, those without a pair zero. Raises ValueError for too many pairs."""
+        n_left = self.n_pairs - len(pairs)
+        if n_left < 0:
+            raise ValueError(f"{len(pairs)} pairs, at most {self.n_pairs} fit")
+        layers = pairs.heads.div(self.layout.n_kv_heads, rounding_mode="floor") + 1
+        lists = torch.stack([layers, pairs.heads % self.layout.n_kv_heads, pairs.scores])
+        numbers = functional.pad(pairs.numbers, (0, self.dimension - pairs.numbers.shape[1], 0, n_left))
+        told = functional.pad(lists, (0, self._n_a_list * self.dimension - len(pairs)))
+        return torch.cat([numbers, told.reshape(-1, self.dimension)])
+
+    def unpacked(self, vectors: Tensor) -> Pairs:
+        """The pairs of vectors ``[n_vectors, dimension]``."""
+        lists = vectors[self.n_pairs :].reshape(N_LISTS, -1)[:, : self.n_pairs]
+        layers, heads, scores = lists[0].round().long(), lists[1].round().long(), lists[2]
+        there = layers > 0
+        whole = (layers - 1) * self.layout.n_kv_heads + heads
+        numbers = vectors[: self.n_pairs, : 2 * self.layout.head_size]
+        return Pairs(whole[there], numbers[there], scores[there])
