@@ -97,10 +97,11 @@ def mask_of(
 def hiding(attention: Attention, plan: Plan, mask: torch.Tensor | None, hidden: torch.Tensor) -> torch.Tensor:
     """`mask_of` for a layer whose key heads do not see all positions: ``[KV, group * R or 1, n_seen]``.
 
-    `hidden` ``[KV, n_seen]`` is minus infinity where a head sees nothing, else 0.
+    `hidden` ``[KV, n_seen]`` is minus infinity where a head sees nothing, else 0; with fewer positions the
+    layer looks at the last ones only.
     """
     apart = hidden.to(torch.float32 if attention is Attention.PRODUCTS else plan.dtype).unsqueeze(1)
-    return apart if mask is None else mask + apart
+    return apart if mask is None else mask[:, -hidden.shape[-1] :] + apart
 
 
 def exact_attention(plan: Plan) -> Attention:

@@ -143,10 +143,13 @@ class FastRuntime:
     def rewind(self, keys: Sequence[int]) -> int:
         """Keeps the longest start that `keys` shares, but for the last key; says how many positions.
 
-        The last position is always computed again, since its logits are wanted.
+        The last position is always computed again, since its logits are wanted. Slots are kept all or none.
         """
         most = min(len(self._keys), len(keys) - 1)
         n_kept = next((i for i in range(most) if self._keys[i] != keys[i]), most)
+        begin, end = self._cache.taken
+        if begin < n_kept < end:
+            n_kept = begin
         del self._keys[n_kept:]
         return n_kept
 
@@ -169,7 +172,8 @@ class FastRuntime:
             begin = self.n_positions
             first_slot, end_of_slots = inputs.places if inputs.are_slots else (0, 0)
             if first_slot <= begin < end_of_slots:
-                self._take(inputs, begin, end_of_slots)
+                del self._keys[first_slot:]
+                self._take(inputs, first_slot, end_of_slots)
                 continue
             end = min(begin + self._chunk, first_slot if begin < first_slot else len(inputs.keys))
             with torch.inference_mode():
@@ -226,11 +230,10 @@ class FastRuntime:
             rows = torch.from_numpy(given).to(self._plan.embedding.device)
             taken = self.layout.keys_values(rows)
             self._cache.reserve(end, begin)
-            data, cos, sin = self._cache.whole
-            n_kv = self.layout.n_kv_heads
-            data[:, :n_kv, begin:end] = turned_keys(taken[:, :n_kv], cos[begin:end], sin[begin:end])
-            data[:, n_kv:, begin:end] = taken[:, n_kv:]
-            self._cache.hide(begin, self.layout.absent(rows))
+            _, cos, sin = self._cache.whole
+            keys, values = taken.chunk(2, dim=1)
+            turned = turned_keys(keys, cos[begin:end], sin[begin:end])
+            self._cache.take_over(begin, torch.cat([turned, values], dim=1), self.layout.absent(rows))
         self._keys.extend(inputs.keys[begin:end])
 
     def _rows(self, inputs: Inputs, begin: int, end: int) -> torch.Tensor:

@@ -1,11 +1,13 @@
 """Keys and values of the positions read, and the angles of their rotary embedding, in place.
 
-Owns the memory and its growth, and which heads do not see a position. Which positions hold what is
-`model.runtime.fast_runtime`'s to know: slots past those in use hold anything finite and count for nothing.
+Owns the memory and its growth, and which heads do not see a slot that was taken over. Which positions hold
+what is `model.runtime.fast_runtime`'s to know: slots past those in use hold anything finite and count for
+nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +18,8 @@ from model.runtime.plan import Plan
 
 FIRST_CAPACITY = 1024
 """Positions for which memory is taken at first; doubled as needed."""
+START_AT = 16
+"""Views begin at multiples, so that they hold multiples of positions (`model.runtime.attention`)."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Slots:
     `new` ``[2 KV, end - begin, D]`` is where keys, then values, of the new positions are written;
     `keys` and `values` ``[1, KV, seen, D]`` are all of them, and what lies behind to fill up. `cos` and
     `sin` ``[end - begin, 1, D]`` turn queries and keys: ``x * cos + roll(x, D / 2) * sin``. `hidden`
-    ``[KV, seen]`` is minus infinity where a head sees nothing, else 0; None where each sees all.
+    ``[KV, seen]`` is minus infinity where a head sees nothing, else 0; None where each sees all. With it
+    a layer looks at its last positions only: `seen` is `n_seen`, or less where the first are hidden.
     """
 
     new: tuple[torch.Tensor, ...]
@@ -35,11 +40,7 @@ class Slots:
     sin: torch.Tensor
     hidden: tuple[torch.Tensor, ...] | None
     end: int
-
-    @property
-    def n_seen(self) -> int:
-        """Positions of which there are keys and values here."""
-        return self.keys[0].shape[2]
+    n_seen: int
 
 
 class StaticCache:
@@ -50,7 +51,8 @@ class StaticCache:
         self._first = first_capacity
         self._device = plan.embedding.device
         self._hidden: torch.Tensor | None = None
-        self._first_hidden = 0
+        self._taken = (0, 0)
+        self._starts: list[int] = []
         self.memory_id = 0
         """Another number whenever the slots lie elsewhere, or begin or end to be hidden."""
         self._free()
@@ -78,15 +80,20 @@ class StaticCache:
         self.reserve(n_seen, begin)
         self.show(begin, end)
         n_kv = self._plan.n_kv_heads
-        read = self._data[:, None, :, :n_seen]
+        read: Iterable[torch.Tensor] = self._data[:, None, :, :n_seen].unbind(0)
+        hidden = None if self._hidden is None else self._hidden[..., :n_seen].unbind(0)
+        if hidden is not None:
+            read = [layer[:, :, start:] for layer, start in zip(read, self._starts, strict=True)]
+            hidden = tuple(layer[:, start:] for layer, start in zip(hidden, self._starts, strict=True))
         return Slots(
             self._data[:, :, begin:end].unbind(0),
-            read[:, :, :n_kv].unbind(0),
-            read[:, :, n_kv:].unbind(0),
+            tuple(layer[:, :n_kv] for layer in read),
+            tuple(layer[:, n_kv:] for layer in read),
             self._cos[begin:end],
             self._sin[begin:end],
-            None if self._hidden is None else self._hidden[..., :n_seen].unbind(0),
+            hidden,
             end,
+            n_seen,
         )
 
     @property
@@ -94,24 +101,42 @@ class StaticCache:
         """``[layers, KV, capacity]``, as in `Slots`."""
         return self._hidden
 
-    def hide(self, begin: int, hidden: torch.Tensor) -> None:
-        """From `begin` on a head sees nothing where `hidden` ``[layers, KV, n]`` is true."""
-        if self._hidden is None:
+    @property
+    def taken(self) -> tuple[int, int]:
+        """Where slots that were taken over begin and end: only all of them are in the cache, or none."""
+        return self._taken
+
+    def take_over(self, begin: int, keys_values: torch.Tensor, absent: torch.Tensor) -> None:
+        """Slots from `begin` on: turned keys, then values ``[layers, 2 KV, n, D]``.
+
+        Where the first of them are `absent` ``[layers, KV, n]`` for a whole layer, what stands before `begin`
+        moves up to the others, so that few positions are looked at; its place stays as it was for the rest.
+        """
+        end = begin + absent.shape[-1]
+        self.reserve(end, begin)
+        self._data[:, :, begin:end] = keys_values
+        hidden = self._hidden
+        if hidden is None:
             n_layers, n_rows, capacity, _ = self._data.shape
-            shape = (n_layers, n_rows // 2, capacity)
-            self._hidden = torch.zeros(shape, dtype=torch.float32, device=self._device)
-            self._first_hidden = begin
+            hidden = torch.empty((n_layers, n_rows // 2, capacity), dtype=torch.float32, device=self._device)
             self.memory_id += 1
-        self._first_hidden = min(self._first_hidden, begin)
-        place = self._hidden[..., begin : begin + hidden.shape[-1]]
-        place.zero_().masked_fill_(hidden, -torch.inf)
+        hidden[..., :end] = 0
+        hidden[..., begin:end].masked_fill_(absent, -torch.inf)
+        starts = _starts(begin, absent)
+        for layer, start in enumerate(starts):
+            if start:
+                self._data[layer, :, start : start + begin] = self._data[layer, :, :begin]
+                hidden[layer, :, :start] = -torch.inf
+                hidden[layer, :, start : start + begin] = 0
+        self._hidden, self._taken = hidden, (begin, end)
+        self._starts = [start // START_AT * START_AT for start in starts]
 
     def show(self, begin: int, end: int) -> None:
         """All heads see ``[begin, end)``; what lies behind is read anew before it is seen."""
         if self._hidden is None:
             return
-        if begin <= self._first_hidden:
-            self._hidden = None
+        if begin <= self._taken[0]:
+            self._hidden, self._taken = None, (0, 0)
             self.memory_id += 1
         else:
             self._hidden[..., begin:end] = 0
@@ -122,7 +147,7 @@ class StaticCache:
         shape = (len(plan.layers), 2 * plan.n_kv_heads, 0, *width)
         self._data = torch.empty(shape, dtype=plan.dtype, device=self._device)
         self._cos = self._sin = torch.empty((0, 1, *width), dtype=plan.dtype, device=self._device)
-        self._hidden = None
+        self._hidden, self._taken = None, (0, 0)
         self.memory_id += 1
 
     def reserve(self, n_positions: int, n_used: int) -> None:
@@ -141,6 +166,12 @@ class StaticCache:
         if self._hidden is not None:
             self._hidden = pad(self._hidden, (0, capacity - self._hidden.shape[-1]))
         self.memory_id += 1
+
+
+def _starts(begin: int, absent: torch.Tensor) -> list[int]:
+    """How far up each layer can take what stands before `begin` without writing over it; 0: not at all."""
+    n_empty: list[int] = absent.all(dim=1).int().cumprod(-1).sum(-1).tolist()
+    return [n if n >= begin else 0 for n in n_empty]
 
 
 def _angles(plan: Plan, n_positions: int) -> tuple[torch.Tensor, torch.Tensor]:

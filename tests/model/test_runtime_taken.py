@@ -1,0 +1,122 @@
+"""Slots that were taken over: what stands before them moves up to them, and nothing that is said changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from test_runtime_compact import model_of_levels, tokens
+
+from model.decoding import Inputs
+from model.protocols import FloatArray
+from model.runtime import static_cache
+from model.runtime.compact import Weights
+from model.runtime.fast_runtime import FastRuntime
+from model.runtime.fixed_steps import FixedSteps
+from model.slots.layout import SlotLayout
+
+BEFORE, AFTER = tokens(5), tokens(40)
+N_SLOTS = 60
+NEAR = {"atol": 0.06, "rtol": 0.02}
+"""What eight bits and bfloat16 leave where other numbers of rows are read at once."""
+Make = Callable[[], FastRuntime]
+
+
+def with_fixed_steps() -> FastRuntime:
+    runtime = FastRuntime(model_of_levels(), Weights.PLAIN)
+    runtime.fixed = FixedSteps(runtime._few, runtime._cache)
+    return runtime
+
+
+RUNTIMES: dict[str, Make] = {
+    "plain": lambda: FastRuntime(model_of_levels(), Weights.PLAIN),
+    "eight bits, recorded": lambda: FastRuntime(model_of_levels(), Weights.INT8),
+    "bfloat16, by products": lambda: FastRuntime(model_of_levels().bfloat16(), Weights.INT8),
+    "fixed steps": with_fixed_steps,
+}
+
+
+def rows_of(layout: SlotLayout, seed: int = 0, n_slots: int = N_SLOTS) -> FloatArray:
+    """Layers have their pairs from other slots on, the first from the first one, the last none."""
+    source = torch.Generator().manual_seed(seed)
+    shape = layout.n_layers, 2 * layout.n_kv_heads, n_slots, layout.head_size
+    present = torch.rand((layout.n_layers, layout.n_kv_heads, n_slots), generator=source) < 0.7
+    for layer in range(layout.n_layers):
+        present[layer, :, : layer * n_slots // (layout.n_layers - 1)] = False
+    rows: FloatArray = layout.rows(torch.randn(shape, generator=source), present).numpy()
+    return rows
+
+
+def said(runtime: FastRuntime, inputs: Inputs) -> torch.Tensor:
+    """Logits of the prompt's last position, of steps and of drafts."""
+    runtime.rewind(inputs.keys)
+    first = runtime.prefill(inputs, lambda: None)
+    assert isinstance(first, torch.Tensor)
+    drafts = (runtime.verify(AFTER[at : at + n]) for at, n in ((0, 1), (1, 4), (5, 8)))
+    return torch.cat([first[None], *drafts])
+
+
+def inputs_with(rows: FloatArray, ids: tuple[int, ...] = AFTER) -> Inputs:
+    return Inputs(BEFORE, rows, ids, are_slots=True)
+
+
+@pytest.mark.parametrize("make", RUNTIMES.values(), ids=RUNTIMES)
+def test_what_stands_before_the_slots_is_seen_wherever_they_begin(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = make()
+    inputs = inputs_with(rows_of(runtime.layout))
+    moved = said(runtime, inputs)
+    assert len(set(runtime._cache._starts)) > 1
+    monkeypatch.setattr(static_cache, "_starts", lambda begin, absent: [0] * len(absent))
+    still = make()
+    torch.testing.assert_close(moved, said(still, inputs), **NEAR)
+    assert set(still._cache._starts) == {0}
+
+
+@pytest.mark.parametrize("make", RUNTIMES.values(), ids=RUNTIMES)
+def test_other_slots_and_none_find_the_cache_as_it_was(make: Make) -> None:
+    runtime = make()
+    layout = runtime.layout
+    prompts = [
+        inputs_with(rows_of(layout)),
+        inputs_with(rows_of(layout, seed=1, n_slots=20)),
+        inputs_with(rows_of(layout, seed=1, n_slots=20)[:7]),
+        Inputs((), None, (*BEFORE, *AFTER)),
+        inputs_with(rows_of(layout), AFTER[:9]),
+        Inputs((), None, AFTER),
+    ]
+    for prompt in prompts:
+        fresh = said(make(), prompt)
+        torch.testing.assert_close(said(runtime, prompt), fresh, **NEAR)
+
+
+def test_slots_stay_while_the_cache_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = FastRuntime(model_of_levels(), Weights.INT8, first_capacity=16)
+    inputs = inputs_with(rows_of(runtime.layout), AFTER * 3)
+    monkeypatch.setattr(static_cache, "FIRST_CAPACITY", 4096)
+    whole = FastRuntime(model_of_levels(), Weights.INT8, first_capacity=4096)
+    torch.testing.assert_close(said(runtime, inputs), said(whole, inputs), **NEAR)
+
+
+def test_rows_after_slots_come_out_as_they_would_alone() -> None:
+    runtime = FastRuntime(model_of_levels().bfloat16(), Weights.INT8)
+    inputs = inputs_with(rows_of(runtime.layout), AFTER[:10])
+    runtime.prefill(inputs, lambda: None)
+    steps = torch.stack([runtime.step(token) for token in AFTER[10:18]])
+    runtime.drop(8)
+    assert torch.equal(runtime.verify(AFTER[10:18]), steps)
+
+
+def test_a_layer_looks_at_few_positions() -> None:
+    runtime = FastRuntime(model_of_levels(), Weights.PLAIN)
+    runtime.prefill(inputs_with(rows_of(runtime.layout, n_slots=400)), lambda: None)
+    end = runtime.n_positions
+    with torch.inference_mode():
+        seen = [keys.shape[2] for keys in runtime._cache.slots(end, end + 1).keys]
+    assert seen == sorted(seen, reverse=True)
+    assert seen[0] == end + 1
+    assert seen[-1] < end + 1 - 400 + 16
+    assert np.isfinite(said(runtime, inputs_with(rows_of(runtime.layout))).numpy()).all()
