@@ -54,8 +54,9 @@ class ModelSettings:
     )
     memories: Memories = _doc(
         Memories.AUTO,
-        "What dense mode keeps of code: `slots` (the generator's own keys and values), `vectors` (of the "
-        "checkpoint's fuser and projector), or `auto`: vectors.",
+        "What dense mode keeps of code: `slots` (the generator's own keys and values, those that are needed "
+        "most), `vectors` (of the checkpoint's fuser and projector), or `auto`: vectors of a checkpoint that "
+        "was measured to win by them, else slots.",
     )
     idle_minutes: int = _doc(
         60, "Put the model away after so long without a request; the next one loads it. 0: never.", 0, 10_000
@@ -70,7 +71,7 @@ class ContextSettings:
     mode: ContextMode = _doc(
         ContextMode.AUTO, "`auto`, `dense` (pseudo-tokens), `text` (snippets) or `none`."
     )
-    pseudo_tokens: int = _doc(48, "Most pseudo-tokens before the code in dense mode.", 0, 512)
+    pseudo_tokens: int = _doc(512, "Most pseudo-tokens before the code in dense mode.", 0, 1024)
     text_tokens: int = _doc(512, "Most tokens of snippets before the code in text mode.", 0, 8192)
     prefix_tokens: int = _doc(384, "Most tokens of the file before the cursor.", 16, 8192)
     suffix_tokens: int = _doc(

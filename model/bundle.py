@@ -35,7 +35,7 @@ from model.tokenization import HfTokenizer
 log = logging.getLogger(__name__)
 
 AUTO, NO_CHECKPOINT = "auto", "none"
-SLOTS = "slots"
+SLOTS, DENSE = "slots", "dense"
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 """Trained checkpoints that travel with the package, one folder for each generator's name."""
 _PROBE = "def total(items):\n    return sum(x.value for x in items)  # ½ é 漢 🎉\n\t" + "".join(
@@ -74,9 +74,9 @@ def load_bundle(
 ) -> ModelBundle:
     """Resolves, fetches if small and allowed by `hub`, and loads everything.
 
-    `memories`: ``slots`` where our runtime runs the generator, or ``vectors``, the checkpoint's, which is
-    what ``auto`` means until slots are measured to win. `most_device_bytes` of an accelerator's memory are
-    taken, 0 for no limit.
+    `memories`: ``slots`` where our runtime runs the generator, ``vectors``, the checkpoint's, or ``auto``:
+    vectors of a checkpoint that was measured to win by them, else slots. `most_device_bytes` of an
+    accelerator's memory are taken, 0 for no limit.
 
     Raises ModelError where the generator cannot be had; see `ModelBundle.notes` for the rest.
     """
@@ -89,7 +89,8 @@ def load_bundle(
     for note in notes:
         log.warning("%s", note)
     session = _fast_session(loaded)
-    if memories == SLOTS and isinstance(session, FastRuntime):
+    takes_slots = memories == SLOTS or (memories == AUTO and context != DENSE)
+    if takes_slots and isinstance(session, FastRuntime):
         fuser, projector = slot_side(session, loaded)
     generator = HfGenerator(replace(loaded, changes={}), gate_for(short_name), session)
     _warm_up(generator)
@@ -163,7 +164,7 @@ def _trained_side(
         backbone = Backbone.of(loaded.model, checkpoint.config.fuser.n_layers)
         fuser, projector = build_modules(checkpoint, backbone, loaded.tokenizer.encode_batch)
     except ModelError as error:
-        notes.append(f"Dense context is off, text context works: {error}")
+        notes.append(f"The checkpoint is not used, the generator is, as it came: {error}")
         return loaded, None, None, "text"
     return loaded, fuser, projector, "dense" if checkpoint.config.prefers_dense else "text"
 

@@ -34,9 +34,13 @@ def hub(tmp_path: Path) -> ModelHub:
 
 
 def load(
-    folder: Path, hub: ModelHub, embedder: str = "static", checkpoint: str = "auto"
+    folder: Path,
+    hub: ModelHub,
+    embedder: str = "static",
+    checkpoint: str = "auto",
+    memories: str = "vectors",
 ) -> bundle_module.ModelBundle:
-    return load_bundle(str(folder), "cpu", 1, embedder, checkpoint, hub)
+    return load_bundle(str(folder), "cpu", 1, embedder, checkpoint, hub, memories)
 
 
 def save_trained(folder: Path, loaded: LoadedModel, best: str) -> Path:
@@ -90,6 +94,27 @@ def test_a_checkpoints_own_record_decides(
     assert not bundle.fuser.model_id.startswith("hef-seed")
 
 
+@pytest.mark.parametrize(("best", "takes_slots"), [("dense", False), ("text", True)])
+def test_auto_takes_a_checkpoints_vectors_only_where_they_win(
+    folder: Path, hub: ModelHub, loaded: LoadedModel, tmp_path: Path, best: str, takes_slots: bool
+) -> None:
+    checkpoint = str(save_trained(tmp_path / "trained", loaded, best))
+    bundle = load(folder, hub, checkpoint=checkpoint, memories="auto")
+    assert bundle.preferred_context == best
+    assert bundle.fuser is not None
+    assert bundle.fuser.model_id.startswith("slots-") is takes_slots
+
+
+def test_auto_takes_slots_without_a_checkpoint(folder: Path, hub: ModelHub) -> None:
+    bundle = load(folder, hub, checkpoint="none", memories="auto")
+    assert bundle.fuser is not None
+    assert bundle.projector is not None
+    rows = bundle.projector.project(bundle.fuser.encode(["def add(first, second):"]), [0], 48)
+    ids = tuple(bundle.generator.tokenizer.encode("value = "))
+    told = bundle.generator.generate(Prompt(ids, rows), StopRule(4), NeverCancelled())
+    assert told.n_prefilled > len(rows)
+
+
 def test_a_damaged_checkpoint_leaves_the_rest_running(
     folder: Path, hub: ModelHub, loaded: LoadedModel, tmp_path: Path
 ) -> None:
@@ -98,7 +123,7 @@ def test_a_damaged_checkpoint_leaves_the_rest_running(
     bundle = load(folder, hub, checkpoint=str(damaged))
     assert (bundle.fuser, bundle.projector, bundle.preferred_context) == (None, None, "text")
     assert len(bundle.notes) == 1
-    assert "Dense context is off, text context works" in bundle.notes[0]
+    assert "The checkpoint is not used" in bundle.notes[0]
     assert "truncated or altered" in bundle.notes[0]
     assert bundle.generator.generate(Prompt((5, 6)), StopRule(1), NeverCancelled())
 
@@ -176,7 +201,7 @@ def test_number_type_of_a_start_does_not_rename_the_vectors(folder: Path, hub: M
 
 
 def test_without_a_checkpoint_the_generator_is_plain_and_text_is_used(folder: Path, hub: ModelHub) -> None:
-    bundle = load_bundle(str(folder), "cpu", 0, "static", "none", hub)
+    bundle = load(folder, hub, checkpoint="none")
     assert bundle.fuser is None
     assert (bundle.preferred_context, bundle.notes) == ("text", ())
 
