@@ -3,7 +3,8 @@
 Owns which digests wait. Nothing is marked dirty in the store: what waits is what has no vector under
 ``(digest, fuser id)``, so a crash, an undo or a branch switch needs no repair. Called by the index
 writer only; every model call goes through `compute`, a small batch at a time, since a keystroke
-waits for at most one. Memories have a limit on disk; those that do not fit wait, and cost nothing.
+waits for at most one, and for less where the fuser can be interrupted. Memories have a limit on disk;
+those that do not fit wait, and cost nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from indexer.disk_room import NO_LIMIT, DiskRoom
 from indexer.hierarchy import Node, NodeKind
 from indexer.packed import packed_size
 from indexer.store import IndexStore
-from model.protocols import BoolArray, CancelSignal, FloatArray, Fuser
+from model.protocols import BoolArray, CancelSignal, FloatArray, Fuser, Interrupted
 
 FIRST_BATCH = 2
 MOST_A_BATCH = 16
@@ -108,10 +109,13 @@ class FusingBacklog:
             if cancel.cancelled or self.is_full:
                 break
             batch = whole[: self._most - self._n_stored]
-            if batch[0].kind is NodeKind.CHUNK:
-                n_encoded += self._encode(batch)
-            else:
-                n_fused += self._fuse(batch)
+            try:
+                if batch[0].kind is NodeKind.CHUNK:
+                    n_encoded += self._encode(batch, cancel)
+                else:
+                    n_fused += self._fuse(batch)
+            except Interrupted:
+                break
         return n_encoded, n_fused
 
     def _batches(self, first: Sequence[str]) -> Iterator[list[Node]]:
@@ -124,13 +128,13 @@ class FusingBacklog:
         for height in sorted({node.height for node in parents}):
             yield from self._in_batches([node.digest for node in parents if node.height == height])
 
-    def _encode(self, batch: Sequence[Node]) -> int:
+    def _encode(self, batch: Sequence[Node], cancel: CancelSignal) -> int:
         digests = [node.digest for node in batch]
         texts = self._store.texts(digests)
         if len(texts) < len(set(digests)):
             raise self._store.found_damaged("the text of a chunk is missing")
         wanted = [texts[digest] for digest in digests]
-        memories = self._compute(lambda: self._timed(lambda: self._fuser.encode(wanted)))
+        memories = self._compute(lambda: self._timed(lambda: self._fuser.encode(wanted, cancel)))
         self._keep(digests, memories, "encoded")
         return len(batch)
 

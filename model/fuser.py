@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from model.layers import Adapters, Backbone, fill_normal, tensor_of
 from model.pooling import SegmentPool
-from model.protocols import BoolArray, FloatArray
+from model.protocols import NEVER, BoolArray, CancelSignal, FloatArray
 
 CPU_BATCH_POSITIONS = 1088  # eight chunks: measured as fast as any larger batch, and soon over
 ACCELERATOR_BATCH_POSITIONS = 34_816
@@ -150,7 +150,7 @@ class HefFuser(nn.Module):
         return states[:, -len(memory) :].float()
 
     @torch.no_grad()
-    def encode(self, texts: Sequence[str]) -> FloatArray:
+    def encode(self, texts: Sequence[str], cancel: CancelSignal = NEVER) -> FloatArray:
         """Texts to ``[N, M, D]``; a text is cut after `max_tokens` tokens, an empty one is no error."""
         ids = [row[: self.config.max_tokens] for row in self._encode_batch(list(texts))]
         result = np.zeros((len(ids), self.n_vectors, self.dimension), dtype=np.float32)

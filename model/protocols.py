@@ -43,6 +43,13 @@ class NeverCancelled:
         return False
 
 
+NEVER = NeverCancelled()
+
+
+class Interrupted(Exception):
+    """Work was left off because its signal was set, as if it had not begun."""
+
+
 class Tokenizer(Protocol):
     """Text to token ids and back, without special tokens unless asked by name."""
 
@@ -97,8 +104,8 @@ class Fuser(Protocol):
         """C, the most children one call of `fuse` may give a parent."""
         ...
 
-    def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Chunk texts to ``[N, M, D]``."""
+    def encode(self, texts: Sequence[str], cancel: CancelSignal = NEVER) -> FloatArray:
+        """Chunk texts to ``[N, M, D]``; may raise `Interrupted` once `cancel` is set."""
         ...
 
     def fuse(self, children: FloatArray, mask: BoolArray) -> FloatArray:

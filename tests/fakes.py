@@ -21,6 +21,7 @@ from typing import TypeVar
 import numpy as np
 
 from model.protocols import (
+    NEVER,
     BoolArray,
     CancelSignal,
     FimTemplate,
@@ -270,7 +271,7 @@ class FakeFuser:
         self.n_encoded = 0
         self.n_fused = 0
 
-    def encode(self, texts: Sequence[str]) -> FloatArray:
+    def encode(self, texts: Sequence[str], cancel: CancelSignal = NEVER) -> FloatArray:
         self.n_encoded += len(texts)
         shape = (len(texts), self.n_vectors, self.dimension)
         rows = [_direction(text, self.n_vectors * self.dimension) for text in texts]

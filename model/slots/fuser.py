@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from model.layers import tensor_of
-from model.protocols import BoolArray, FloatArray
+from model.protocols import NEVER, BoolArray, CancelSignal, FloatArray
 from model.slots.pairs import PairFormat, Pairs, pairs_of, together
 from model.slots.reader import SlotReader
 
@@ -54,13 +54,16 @@ class SlotFuser:
     def max_children(self) -> int:
         return MAX_CHILDREN
 
-    def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Texts to ``[N, M, D]``; a text is cut after `MAX_TOKENS`, a short one leaves zeros."""
+    def encode(self, texts: Sequence[str], cancel: CancelSignal = NEVER) -> FloatArray:
+        """Texts to ``[N, M, D]``; a text is cut after `MAX_TOKENS`, a short one leaves zeros.
+
+        Raises `Interrupted` within a layer's time once `cancel` is set.
+        """
         result = np.zeros((len(texts), self.n_vectors, self.dimension), dtype=np.float32)
         rows = self._encode_batch([text.rstrip("\n") + "\n" for text in texts])
         for place, ids in enumerate(rows):
             if ids and texts[place].strip():
-                pairs = pairs_of(*(part.cpu() for part in self._reader.read(ids[:MAX_TOKENS])))
+                pairs = pairs_of(*(part.cpu() for part in self._reader.read(ids[:MAX_TOKENS], cancel)))
                 result[place] = self._kept(pairs)
         return result
 

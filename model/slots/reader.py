@@ -16,8 +16,18 @@ from torch.nn.functional import pad
 
 from model.multiples import filled_up
 from model.prompt import SNIPPETS_INTRODUCTION
+from model.protocols import NEVER, CancelSignal, Interrupted
 from model.runtime.attention import Attention, grouped, mask_of, ungrouped
-from model.runtime.layers import ROWS_AT_ONCE, Stack, add_gated, embedded, heads_of, queries_of, run_layers
+from model.runtime.layers import (
+    ROWS_AT_ONCE,
+    Stack,
+    add_gated,
+    embedded,
+    heads_of,
+    places_of,
+    queries_of,
+    run_layer,
+)
 from model.runtime.static_cache import Slots, StaticCache
 from model.slots.layout import SlotLayout, turned_keys
 from model.tokenization import HfTokenizer
@@ -45,36 +55,43 @@ class SlotReader:
         self._cache = StaticCache(stack.plan, FIRST_CAPACITY)
         self._is_introduced = False
 
-    def read(self, token_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Keys without position and values ``[L, 2 G, n, S]``, and their scores ``[L, G, n]``, float32."""
+    def read(self, token_ids: Sequence[int], cancel: CancelSignal = NEVER) -> tuple[Tensor, Tensor]:
+        """Keys without position and values ``[L, 2 G, n, S]``, and their scores ``[L, G, n]``, float32.
+
+        Raises `Interrupted` between two layers once `cancel` is set.
+        """
         with torch.inference_mode():
             begin = len(self._introduction)
             if not self._is_introduced:
-                self._run(self._introduction, 0)
+                self._run(self._introduction, 0, NEVER)
                 self._is_introduced = True
             end = begin + len(token_ids)
-            self._run(token_ids, begin)
-            scores = self._watched([*self._again, *token_ids], begin, end)
+            self._run(token_ids, begin, cancel)
+            scores = self._watched([*self._again, *token_ids], begin, end, cancel)
             return self._without_positions(begin, end), scores
 
-    def _run(self, token_ids: Sequence[int], begin: int) -> None:
-        rows = self._embedded(token_ids)
-        run_layers(self._stack, rows, self._cache.slots(begin, begin + len(rows)))
+    def _run(self, token_ids: Sequence[int], begin: int, cancel: CancelSignal) -> None:
+        rows, stack = self._embedded(token_ids), self._stack
+        places = places_of(stack, len(rows), self._cache.slots(begin, begin + len(rows)))
+        for layer, place in zip(stack.layers, places, strict=True):
+            _stop_if(cancel)
+            run_layer(stack, layer, len(rows), rows, place)
 
     def _embedded(self, token_ids: Sequence[int]) -> Tensor:
         """Filled up at the end, where none sees it: each number of rows would need kernels of its own."""
         n_more = filled_up(len(token_ids), ROWS_AT_ONCE) - len(token_ids)
         return pad(embedded(self._stack.plan, token_ids), (0, 0, 0, n_more))
 
-    def _watched(self, token_ids: Sequence[int], begin: int, end: int) -> Tensor:
+    def _watched(self, token_ids: Sequence[int], begin: int, end: int, cancel: CancelSignal) -> Tensor:
         """Reads on from `end`; the most that any head of a group looks at each position since `begin`."""
         rows, n_read = self._embedded(token_ids), len(token_ids)
         slots = self._cache.slots(end, end + len(rows))
         mask = mask_of(Attention.MASKED, self._stack.plan, len(rows), slots.end, slots.n_seen)
-        looks = [
-            _watched_layer(self._stack, number, rows, slots, mask)[:, :, :n_read, begin:end].amax(dim=(1, 2))
-            for number in range(len(self._stack.layers))
-        ]
+        looks = []
+        for number in range(len(self._stack.layers)):
+            _stop_if(cancel)
+            looked = _watched_layer(self._stack, number, rows, slots, mask)
+            looks.append(looked[:, :, :n_read, begin:end].amax(dim=(1, 2)))
         return torch.stack(looks).float()
 
     def _without_positions(self, begin: int, end: int) -> Tensor:
@@ -83,6 +100,11 @@ class SlotReader:
         n_kv = self.layout.n_kv_heads
         turned_back = turned_keys(taken[:, :n_kv], cos[begin:end], -sin[begin:end])
         return torch.cat([turned_back, taken[:, n_kv:]], dim=1)
+
+
+def _stop_if(cancel: CancelSignal) -> None:
+    if cancel.cancelled:
+        raise Interrupted("somebody waits for an answer")
 
 
 def _watched_layer(stack: Stack, number: int, rows: Tensor, slots: Slots, mask: Tensor | None) -> Tensor:

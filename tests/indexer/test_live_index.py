@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from index_rig import Rig, functions, picture
 
 from indexer.source_files import FileChange
+from model.protocols import CancelSignal, FloatArray, Interrupted
 
 T = TypeVar("T")
 PATHS = ("a.py", "b.py", "pkg/c.py", "pkg/deep/d.py", "notes.md")
@@ -66,6 +67,26 @@ def test_incremental_equals_rebuild(history: list[tuple[str, str, str]]) -> None
         assert rig.index.updater.pending() == other.index.updater.pending() == 0
         rig.index.close()
         other.index.close()
+
+
+def test_fusing_that_is_interrupted_goes_on_where_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.write("a.py", functions(3))
+    rig.changed("a.py")
+    encode, calls = rig.fuser.encode, list[int]()
+
+    def interrupted(texts: Sequence[str], cancel: CancelSignal) -> FloatArray:
+        calls.append(len(texts))
+        if len(calls) == 1:
+            raise Interrupted
+        return encode(texts, cancel)
+
+    monkeypatch.setattr(rig.fuser, "encode", interrupted)
+    before = rig.index.updater.pending()
+    rig.index.updater.fuse_pending()
+    assert len(calls) == 1
+    assert rig.index.updater.pending() == before > 0
+    rig.index.updater.fuse_pending()
+    assert rig.index.updater.pending() == 0
 
 
 def test_one_edit_encodes_one_chunk_and_fuses_its_ancestors(rig: Rig) -> None:

@@ -10,7 +10,7 @@ from indexer.packed import packed, packed_size, unpacked
 from model.decoding import Inputs
 from model.generator import HfGenerator
 from model.loading import LoadedModel
-from model.protocols import FloatArray, NeverCancelled, Prompt, StopReason, StopRule
+from model.protocols import FloatArray, Interrupted, NeverCancelled, Prompt, StopReason, StopRule
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
 from model.slots.fuser import MAX_CHILDREN, SlotFuser
@@ -94,6 +94,27 @@ def test_a_reading_leaves_no_trace_in_the_next(parts: Parts) -> None:
     alone = parts.fuser.encode([OTHER])
     after = parts.fuser.encode([TEXT * 3, OTHER])[1]
     assert np.array_equal(alone[0], after)
+
+
+class AfterLooks:
+    """A signal that is set from the n-th look on."""
+
+    def __init__(self, n_looks: int) -> None:
+        self.n_left = n_looks
+
+    @property
+    def cancelled(self) -> bool:
+        self.n_left -= 1
+        return self.n_left < 0
+
+
+def test_a_reading_can_be_left_off_at_each_layer_and_leaves_no_trace(parts: Parts) -> None:
+    wanted = parts.fuser.encode([TEXT])
+    n_layers = parts.runtime.layout.n_layers
+    for n_looks in range(2 * n_layers):
+        with pytest.raises(Interrupted):
+            parts.fuser.encode([OTHER], AfterLooks(n_looks))
+        assert np.array_equal(parts.fuser.encode([TEXT], AfterLooks(2 * n_layers)), wanted)
 
 
 def test_the_pairs_kept_are_those_that_are_needed_most_whosever_they_are(parts: Parts) -> None:

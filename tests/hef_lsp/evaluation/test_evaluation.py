@@ -130,7 +130,7 @@ def test_no_arm_can_see_the_target_or_what_follows(data: Path, tmp_path: Path) -
     encoded: list[str] = []
     fuser_encode = bundle.fuser.encode  # type: ignore[union-attr]
 
-    def encode(texts: Sequence[str]) -> Any:
+    def encode(texts: Sequence[str], _: object = None) -> Any:
         encoded.extend(texts)
         return fuser_encode(texts)
 
@@ -158,7 +158,7 @@ def test_random_reads_vectors_of_another_repository(data: Path, tmp_path: Path) 
     fused: list[str] = []
     told: list[Any] = []
     encode, project = bundle.fuser.encode, bundle.projector.project  # type: ignore[union-attr]
-    bundle.fuser.encode = lambda texts: fused.extend(texts) or encode(texts)  # type: ignore
+    bundle.fuser.encode = lambda texts, _=None: fused.extend(texts) or encode(texts)  # type: ignore
     bundle.projector.project = lambda vectors, *rest: told.append(vectors) or project(vectors, *rest)  # type: ignore
     list(run_rows(rows, sources, plan_of(bundle, "dense", "random")))
     strangers = encode([text for text in fused if "unrelated" in text])
