@@ -118,7 +118,8 @@ class StaticCache:
         hidden = self._hidden
         if hidden is None:
             n_layers, n_rows, capacity, _ = self._data.shape
-            hidden = torch.empty((n_layers, n_rows // 2, capacity), dtype=torch.float32, device=self._device)
+            # Zeros here, too: what is no number stays none under a mask.
+            hidden = torch.zeros((n_layers, n_rows // 2, capacity), dtype=torch.float32, device=self._device)
             self.memory_id += 1
         hidden[..., :end] = 0
         hidden[..., begin:end].masked_fill_(absent, -torch.inf)

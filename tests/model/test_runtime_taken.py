@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from test_runtime_attention import model_with
 from test_runtime_compact import model_of_levels, tokens
 
 from model.decoding import Inputs
@@ -17,7 +19,7 @@ from model.runtime.fast_runtime import FastRuntime
 from model.runtime.fixed_steps import FixedSteps
 from model.slots.layout import SlotLayout
 
-BEFORE, AFTER = tokens(5), tokens(40)
+BEFORE, AFTER = (tuple(token % 300 for token in tokens(n)) for n in (5, 40))  # as small as vocabularies are
 N_SLOTS = 60
 NEAR = {"atol": 0.06, "rtol": 0.02}
 """What eight bits and bfloat16 leave where other numbers of rows are read at once."""
@@ -33,7 +35,7 @@ def with_fixed_steps() -> FastRuntime:
 RUNTIMES: dict[str, Make] = {
     "plain": lambda: FastRuntime(model_of_levels(), Weights.PLAIN),
     "eight bits, recorded": lambda: FastRuntime(model_of_levels(), Weights.INT8),
-    "bfloat16, by products": lambda: FastRuntime(model_of_levels().bfloat16(), Weights.INT8),
+    "by products": lambda: FastRuntime(model_with(9, 3, 64), Weights.INT8),
     "fixed steps": with_fixed_steps,
 }
 
@@ -93,6 +95,21 @@ def test_other_slots_and_none_find_the_cache_as_it_was(make: Make) -> None:
         torch.testing.assert_close(said(runtime, prompt), fresh, **NEAR)
 
 
+@pytest.mark.parametrize("make", RUNTIMES.values(), ids=RUNTIMES)
+def test_what_memory_held_before_is_never_seen(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = said(make(), inputs_with(rows_of(make().layout)))
+
+    empty = torch.empty
+
+    def unclean(*size: Any, **options: Any) -> torch.Tensor:
+        made = empty(*size, **options)
+        return made.fill_(torch.nan) if made.is_floating_point() else made
+
+    runtime = make()
+    monkeypatch.setattr(static_cache.torch, "empty", unclean)
+    torch.testing.assert_close(said(runtime, inputs_with(rows_of(runtime.layout))), wanted, **NEAR)
+
+
 def test_slots_stay_while_the_cache_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = FastRuntime(model_of_levels(), Weights.INT8, first_capacity=16)
     inputs = inputs_with(rows_of(runtime.layout), AFTER * 3)
@@ -101,8 +118,9 @@ def test_slots_stay_while_the_cache_grows(monkeypatch: pytest.MonkeyPatch) -> No
     torch.testing.assert_close(said(runtime, inputs), said(whole, inputs), **NEAR)
 
 
-def test_rows_after_slots_come_out_as_they_would_alone() -> None:
-    runtime = FastRuntime(model_of_levels().bfloat16(), Weights.INT8)
+@pytest.mark.parametrize("name", ["eight bits, recorded", "by products"])
+def test_rows_after_slots_come_out_as_they_would_alone(name: str) -> None:
+    runtime = RUNTIMES[name]()
     inputs = inputs_with(rows_of(runtime.layout), AFTER[:10])
     runtime.prefill(inputs, lambda: None)
     steps = torch.stack([runtime.step(token) for token in AFTER[10:18]])
