@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from hef_lsp.cli import app
 from hef_lsp.lsp_client import EditorClient, editor_client
+from hef_lsp.settings import ContextSettings
 
 pytestmark = pytest.mark.real_model
 LEDGER = """class Ledger:
@@ -68,9 +69,10 @@ async def test_the_server_indexes_follows_an_edit_completes_and_explains(
             before = (await editor.wait_until_settled())["index"]
         assert before["encoded"] == before["chunks"]
         assert before["fused"] == before["nodes"] - before["chunks"]
-        _, explanation = await completed(editor, workspace)
+        suggestions, explanation = await completed(editor, workspace)
+        assert suggestions[0].startswith("entry("), suggestions
         assert explanation["mode"] == "dense"
-        assert 0 < explanation["n_pseudo_tokens"] <= 48
+        assert 0 < explanation["n_pseudo_tokens"] <= ContextSettings().pseudo_tokens
 
         (workspace / "ledger.py").write_text(
             LEDGER + "\n\ndef close_books(ledger):\n    return ledger.entries\n"
