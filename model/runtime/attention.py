@@ -95,12 +95,15 @@ def mask_of(
 
 
 def hiding(attention: Attention, plan: Plan, mask: torch.Tensor | None, hidden: torch.Tensor) -> torch.Tensor:
-    """`mask_of` for a layer whose key heads do not see all positions: ``[KV, group * R or 1, n_seen]``.
+    """`mask_of` for a layer whose key heads do not see all positions: ``[1, KV, group * R or 1, n_seen]``,
+    without the first dimension for `PRODUCTS`; torch's attention has a slow way for masks of three.
 
     `hidden` ``[KV, n_seen]`` is minus infinity where a head sees nothing, else 0; with fewer positions the
     layer looks at the last ones only.
     """
-    apart = hidden.to(torch.float32 if attention is Attention.PRODUCTS else plan.dtype).unsqueeze(1)
+    apart = hidden.unsqueeze(1)
+    if attention is not Attention.PRODUCTS:
+        apart = apart.unsqueeze(0).to(plan.dtype)
     return apart if mask is None else mask[:, -hidden.shape[-1] :] + apart
 
 
@@ -176,7 +179,7 @@ def _apart(
     for row in range(n_rows):
         end = row + 1 - n_rows or None
         query = queries[row : row + 1]
-        shown = None if mask is None else mask[:, :, :end]
+        shown = None if mask is None else mask[..., :end]
         seen.append(
             scaled_dot_product_attention(query, keys[:, :, :end], values[:, :, :end], attn_mask=shown)
         )

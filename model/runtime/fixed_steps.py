@@ -99,7 +99,7 @@ def _forward(stack: Stack, cache: StaticCache, ids: torch.Tensor, places: torch.
         turned.copy_(turned * cos + turned.roll(size // 2, -1) * sin)
         slots.index_copy_(1, places, heads[:, plan.n_heads :].transpose(0, 1))
         queries = grouped(queries_of(plan, heads, n_rows)).unsqueeze(0)
-        shown = mask if unseen is None else mask & (unseen == 0).unsqueeze(1)
+        shown = mask if unseen is None else (mask & (unseen == 0).unsqueeze(1)).unsqueeze(0)
         found = scaled_dot_product_attention(queries, slots[None, :n_kv], slots[None, n_kv:], attn_mask=shown)
         rows = rows + layer.out(ungrouped(found[0], n_rows))
         gate, up = layer.gate_up(normed(rows, layer.gain_mid, plan)).chunk(2, -1)
