@@ -22,7 +22,7 @@ from rich.rule import Rule
 from hef_lsp.commands.console import err, fail, out
 from hef_lsp.commands.views import explanation_view, figures_view, timings_line
 
-PACKAGES = ("jinja2", "pygls", "watchdog", "click", "rich")
+PACKAGES = ("platformdirs", "filelock", "watchdog", "pygls", "jinja2")
 N_COMPLETIONS = 3
 SHORTEST_LINE = 30
 
@@ -92,7 +92,7 @@ class _Demo:
 
     async def _first_index(self, editor: Any, started: float) -> None:
         self._step("2. It reads the repository")
-        with err().status("loading the model and indexing …"):
+        with err().status("loading the model, indexing, and fusing every chunk (some minutes) …"):
             status = await editor.wait_until_settled()
         if status.get("state") == "error":
             raise fail(f"the server says: {status.get('message')}")
@@ -135,7 +135,7 @@ class _Demo:
         status = await editor.command("hef.status")
         for note in status.get("notes", ()):
             self._console.print(str(note), style="yellow", markup=False)
-        self._say("(trained for minutes, the vectors do not help yet: this shows the path)")
+        self._say("(what the model made of the retrieved chunks beforehand, nothing of it read at the key)")
         await self._switch(editor, "dense")
         explanation = await self._complete_at(editor, place)
         if explanation:
