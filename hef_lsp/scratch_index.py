@@ -26,11 +26,11 @@ NOTHING_FUSED = 0
 
 @contextmanager
 def scratch_index(root: Path, models: ModelBundle, search_only: bool = True) -> Iterator[Index]:
-    """The repository at `root`, scanned; without `search_only` it may be remembered."""
+    """The repository at `root`, scanned, nothing fused; without `search_only` it may be remembered."""
     tree = SourceTree(root, (), MOST_FILES, LARGEST_FILE_BYTES)
     parts = IndexModels(
         models.embedder,
-        None if search_only else models.fuser,
+        None,
         models.count_tokens,
         models.tokenizer_id,
         None if search_only else models.encode,

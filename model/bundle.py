@@ -166,7 +166,7 @@ def _trained_side(
     except ModelError as error:
         notes.append(f"The checkpoint is not used, the generator is, as it came: {error}")
         return loaded, None, None, "text"
-    return loaded, fuser, projector, "dense" if checkpoint.config.prefers_dense else "text"
+    return loaded, fuser, projector, DENSE if checkpoint.config.prefers_dense else "text"
 
 
 def adapted(loaded: LoadedModel, checkpoint: Checkpoint) -> LoadedModel:

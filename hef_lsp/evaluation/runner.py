@@ -147,15 +147,15 @@ class _Desk:
             return suggestions[0].text if suggestions else ""
 
         rest = text[len(row.prefix) :]
-        spent_s, began_s = self._spent_s(), time.perf_counter()
+        began_s = self._clock_s()
         for _ in range(arm.n_rounds):
             retriever.answer = ask(row.prefix, rest)
-        elapsed_ms = (time.perf_counter() - began_s - self._spent_s() + spent_s) * 1000
+        elapsed_ms = (self._clock_s() - began_s) * 1000
         answer, warm_ms = retriever.answer, 0.0
         if self.plan.warm:
-            began_s = time.perf_counter()
+            began_s = self._clock_s()
             ask(row.prefix + row.target[:1], rest)
-            warm_ms = (time.perf_counter() - began_s) * 1000
+            warm_ms = (self._clock_s() - began_s) * 1000
         return ArmResult(row.task_id, arm.name, answer, round(elapsed_ms, 1), round(warm_ms, 1))
 
     def _seen(self, arm: Arm, view: IndexView) -> IndexView:
@@ -165,6 +165,6 @@ class _Desk:
             return StrangeView(**vars(view), made=self.made, texts=self.strange)
         return OnDemandView(**vars(view), made=self.made)
 
-    def _spent_s(self) -> float:
-        """What making memories has taken so far, which an index does beforehand."""
-        return 0.0 if self.made is None else self.made.spent_s
+    def _clock_s(self) -> float:
+        """Stands still while memories are made, which an index does beforehand."""
+        return time.perf_counter() - (0.0 if self.made is None else self.made.spent_s)

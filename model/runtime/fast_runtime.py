@@ -173,7 +173,7 @@ class FastRuntime:
             first_slot, end_of_slots = inputs.places if inputs.are_slots else (0, 0)
             if first_slot <= begin < end_of_slots:
                 del self._keys[first_slot:]
-                self._take(inputs, first_slot, end_of_slots)
+                self._take(inputs)
                 continue
             end = min(begin + self._chunk, first_slot if begin < first_slot else len(inputs.keys))
             with torch.inference_mode():
@@ -222,18 +222,18 @@ class FastRuntime:
         self._keys.extend(keys)
         return rows[:n_rows]
 
-    def _take(self, inputs: Inputs, begin: int, end: int) -> None:
-        """Keys and values of slots become those of positions ``[begin, end)``, without a pass."""
+    def _take(self, inputs: Inputs) -> None:
+        """Keys and values of the slots become those of their positions, without a pass."""
         assert inputs.rows is not None
-        given = np.ascontiguousarray(inputs.rows[begin - end :], dtype=np.float32)
+        begin, end = inputs.places
+        given = np.ascontiguousarray(inputs.rows, dtype=np.float32)
         with torch.inference_mode():
             rows = torch.from_numpy(given).to(self._plan.embedding.device)
-            taken = self.layout.keys_values(rows)
             self._cache.reserve(end, begin)
             _, cos, sin = self._cache.whole
-            keys, values = taken.chunk(2, dim=1)
+            keys, values = self.layout.keys_values(rows).chunk(2, dim=1)
             turned = turned_keys(keys, cos[begin:end], sin[begin:end])
-            self._cache.take_over(begin, torch.cat([turned, values], dim=1), self.layout.absent(rows))
+            self._cache.take_over(begin, turned, values, self.layout.absent(rows))
         self._keys.extend(inputs.keys[begin:end])
 
     def _rows(self, inputs: Inputs, begin: int, end: int) -> torch.Tensor:

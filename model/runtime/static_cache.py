@@ -106,20 +106,22 @@ class StaticCache:
         """Where slots that were taken over begin and end: only all of them are in the cache, or none."""
         return self._taken
 
-    def take_over(self, begin: int, keys_values: torch.Tensor, absent: torch.Tensor) -> None:
-        """Slots from `begin` on: turned keys, then values ``[layers, 2 KV, n, D]``.
+    def take_over(self, begin: int, keys: torch.Tensor, values: torch.Tensor, absent: torch.Tensor) -> None:
+        """Slots from `begin` on: turned keys, and values ``[layers, KV, n, D]``.
 
         Where the first of them are `absent` ``[layers, KV, n]`` for a whole layer, what stands before `begin`
         moves up to the others, so that few positions are looked at; its place stays as it was for the rest.
         """
         end = begin + absent.shape[-1]
         self.reserve(end, begin)
-        self._data[:, :, begin:end] = keys_values
+        n_kv = self._plan.n_kv_heads
+        self._data[:, :n_kv, begin:end] = keys
+        self._data[:, n_kv:, begin:end] = values
         hidden = self._hidden
         if hidden is None:
-            n_layers, n_rows, capacity, _ = self._data.shape
             # Zeros here, too: what is no number stays none under a mask.
-            hidden = torch.zeros((n_layers, n_rows // 2, capacity), dtype=torch.float32, device=self._device)
+            shape = len(self._data), n_kv, self.capacity
+            hidden = torch.zeros(shape, dtype=torch.float32, device=self._device)
             self.memory_id += 1
         hidden[..., :end] = 0
         hidden[..., begin:end].masked_fill_(absent, -torch.inf)

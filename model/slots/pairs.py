@@ -54,7 +54,7 @@ class Pairs:
     def rows(self, layout: SlotLayout) -> Tensor:
         """As slots ``[P, width]``, the last of which every head has that has any."""
         counts = torch.bincount(self.heads, minlength=layout.n_heads)
-        n_slots = int(counts.max()) if len(self) else 0
+        n_slots = int(counts.max())
         places = n_slots - counts[self.heads] + _places_among_equals(self.heads)
         shape = layout.n_heads, n_slots
         size = layout.head_size
@@ -71,7 +71,7 @@ def _places_among_equals(numbers: Tensor) -> Tensor:
     """How often each of `numbers` ``[T]`` stands before it."""
     order = numbers.argsort(stable=True)
     ordered = numbers[order]
-    counts = torch.bincount(numbers) if len(numbers) else numbers
+    counts = torch.bincount(numbers)
     begins = counts.cumsum(0) - counts
     places = torch.empty_like(numbers)
     places[order] = torch.arange(len(numbers)) - begins[ordered]
@@ -80,11 +80,12 @@ def _places_among_equals(numbers: Tensor) -> Tensor:
 
 def together(parts: Sequence[Pairs]) -> Pairs:
     """All pairs; those of a head in the order of `parts`."""
-    heads = torch.cat([part.heads for part in parts])
     whole = Pairs(
-        heads, *(torch.cat(each) for each in zip(*((p.numbers, p.scores) for p in parts), strict=True))
+        torch.cat([part.heads for part in parts]),
+        torch.cat([part.numbers for part in parts]),
+        torch.cat([part.scores for part in parts]),
     )
-    return whole._at(heads.argsort(stable=True))
+    return whole._at(whole.heads.argsort(stable=True))
 
 
 def pairs_of(keys_values: Tensor, scores: Tensor) -> Pairs:
@@ -115,7 +116,7 @@ class PairFormat:
 
     @property
     def _n_a_list(self) -> int:
-        return -(-self.n_pairs // self.dimension)
+        return filled_up(self.n_pairs, self.dimension) // self.dimension
 
     def packed(self, pairs: Pairs) -> Tensor:
         """Vectors, those without a pair zero. Raises ValueError for too many pairs."""

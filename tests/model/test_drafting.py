@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fakes import ManualCancel
 from gate_rig import ALWAYS, EITHER, NEVER
 from tiny_models import load_tiny_model
 
@@ -139,24 +140,12 @@ def test_the_next_request_reuses_a_cache_with_drafts_at_its_end(loaded: LoadedMo
         assert answer.text == fresh.generate(prompt, RULE, NeverCancelled()).text
 
 
-class _CancelledAfter:
-    """Withdrawn once it was looked at so many times, which is before every chunk and every token."""
-
-    def __init__(self, n_looks: int) -> None:
-        self._left = n_looks
-
-    @property
-    def cancelled(self) -> bool:
-        self._left -= 1
-        return self._left < 0
-
-
 def test_an_answer_that_was_withdrawn_goes_on_where_it_was(loaded: LoadedModel) -> None:
     generator = HfGenerator(loaded, NEVER, FastRuntime(loaded.model, Weights.PLAIN))
     prompt = Prompt(tuple(loaded.tokenizer.encode("for name in names:\n")), memory=Remembers([]))
     whole = generator.generate(prompt, RULE, NeverCancelled())
     generator.forget()
-    begun = generator.generate(prompt, RULE, _CancelledAfter(12))
+    begun = generator.generate(prompt, RULE, ManualCancel(12))
     assert begun.stop_reason is StopReason.CANCELLED
     assert 8 < len(begun.token_ids) < len(whole.token_ids)
     again = generator.generate(prompt, RULE, NeverCancelled())

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fakes import ManualCancel
 
 from indexer.packed import packed, packed_size, unpacked
 from model.decoding import Inputs
@@ -96,25 +97,13 @@ def test_a_reading_leaves_no_trace_in_the_next(parts: Parts) -> None:
     assert np.array_equal(alone[0], after)
 
 
-class AfterLooks:
-    """A signal that is set from the n-th look on."""
-
-    def __init__(self, n_looks: int) -> None:
-        self.n_left = n_looks
-
-    @property
-    def cancelled(self) -> bool:
-        self.n_left -= 1
-        return self.n_left < 0
-
-
 def test_a_reading_can_be_left_off_at_each_layer_and_leaves_no_trace(parts: Parts) -> None:
     wanted = parts.fuser.encode([TEXT])
     n_layers = parts.runtime.layout.n_layers
     for n_looks in range(2 * n_layers):
         with pytest.raises(Interrupted):
-            parts.fuser.encode([OTHER], AfterLooks(n_looks))
-        assert np.array_equal(parts.fuser.encode([TEXT], AfterLooks(2 * n_layers)), wanted)
+            parts.fuser.encode([OTHER], ManualCancel(n_looks))
+        assert np.array_equal(parts.fuser.encode([TEXT], ManualCancel(2 * n_layers)), wanted)
 
 
 def test_the_pairs_kept_are_those_that_are_needed_most_whosever_they_are(parts: Parts) -> None:
