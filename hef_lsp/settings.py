@@ -71,7 +71,7 @@ class ContextSettings:
     mode: ContextMode = _doc(
         ContextMode.AUTO, "`auto`, `dense` (pseudo-tokens), `text` (snippets) or `none`."
     )
-    pseudo_tokens: int = _doc(512, "Most pseudo-tokens before the code in dense mode.", 0, 1024)
+    pseudo_tokens: int = _doc(1024, "Most pseudo-tokens before the code in dense mode.", 0, 4096)
     text_tokens: int = _doc(512, "Most tokens of snippets before the code in text mode.", 0, 8192)
     prefix_tokens: int = _doc(384, "Most tokens of the file before the cursor.", 16, 8192)
     suffix_tokens: int = _doc(

@@ -8,7 +8,7 @@ loop over tokens). Where a suggestion ends is `model.stopping`'s to say, what is
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Protocol
@@ -19,7 +19,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from model.healing import Healing
 from model.interpolation import Interpolation
-from model.protocols import FloatArray, StopReason
+from model.protocols import FloatArray, PseudoTokens, SlotPairs, StopReason
 from model.stopping import Stop, StopTracker
 from model.tokenization import HfTokenizer, TextStream
 
@@ -27,9 +27,6 @@ CPU_CHUNK = 128
 """Positions prefilled in one go, between two looks at cancel and deadline: some 50 ms of a small
 model on two cores."""
 GPU_CHUNK = 1024
-
-TELLING = 512
-"""Numbers of a slot that name it, a few of every head of every layer: all of them are 46 KB."""
 
 Halt = Callable[[], StopReason | None]
 """Why to leave off now, read before every chunk and every token; None to go on."""
@@ -39,28 +36,37 @@ Halt = Callable[[], StopReason | None]
 class Inputs:
     """What goes into the model: pseudo-tokens after `before` ids, then `ids`.
 
-    Pseudo-tokens are `rows` ``[P, H]`` of the input space or, with `are_slots`, keys and values
-    ``[P, width]`` of every layer (`model.slots.layout`), which are not read but taken over.
-    `keys` names each position by its content: the id of a token, a negative hash of a
-    pseudo-token's numbers. Two prompts share a cached position only if all keys up to it agree.
+    Pseudo-tokens are `rows` ``[P, H]`` of the input space, or pairs, which are not read but taken over.
+    `keys` names each position by its content: the id of a token, a negative hash of a pseudo-token's
+    numbers or, of pairs, of all of them and the place. Two prompts share a cached position only if all keys
+    up to it agree.
     """
 
     before: tuple[int, ...]
-    rows: FloatArray | None
+    rows: PseudoTokens | None
     ids: tuple[int, ...]
-    are_slots: bool = False
     keys: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        given = np.zeros((0, 1), dtype=np.float32) if self.rows is None else self.rows
-        step = max(1, given.shape[1] // TELLING) if self.are_slots else 1
-        rows = tuple(_key_of_row(row[::step]) for row in given)
+        rows = () if self.rows is None else _keys_of(self.rows)
         object.__setattr__(self, "keys", (*self.before, *rows, *self.ids))
+
+    @property
+    def slots(self) -> SlotPairs | None:
+        """Pseudo-tokens that are taken over."""
+        return self.rows if isinstance(self.rows, SlotPairs) else None
 
     @property
     def places(self) -> tuple[int, int]:
         """Where pseudo-tokens begin and end among the positions."""
         return len(self.before), len(self.keys) - len(self.ids)
+
+
+def _keys_of(rows: PseudoTokens) -> Iterable[int]:
+    if isinstance(rows, SlotPairs):
+        first = -1 - int.from_bytes(rows.digest, "little")
+        return (first - place for place in range(len(rows)))
+    return (_key_of_row(row) for row in rows)
 
 
 def _key_of_row(row: FloatArray) -> int:
@@ -161,6 +167,7 @@ class KvSession:
     def _embedded(self, inputs: Inputs) -> torch.Tensor:
         """All inputs as vectors ``[1, N, H]``."""
         embed = self._model.get_input_embeddings()
+        assert not isinstance(inputs.rows, SlotPairs)
         rows = torch.from_numpy(np.ascontiguousarray(inputs.rows, dtype=np.float32))
         with torch.inference_mode():
             before, after = (

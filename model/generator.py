@@ -33,14 +33,16 @@ from model.loading import LoadedModel, is_out_of_memory
 from model.protocols import (
     CancelSignal,
     FimTemplate,
-    FloatArray,
     Generation,
     Prompt,
+    PseudoTokens,
+    SlotPairs,
     StopReason,
     StopRule,
 )
 from model.recollection import Recollection
 from model.runtime.fast_runtime import FastRuntime
+from model.slots.layout import SlotLayout
 from model.slots.reader import introduction_of
 from model.stopping import StopTracker
 from model.token_texts import TokenTexts
@@ -118,10 +120,10 @@ class HfGenerator:
         return self._loaded.fim
 
     @property
-    def slot_width(self) -> int | None:
-        """Numbers of a slot (`model.slots`); None where the session takes none."""
+    def slot_layout(self) -> SlotLayout | None:
+        """Whose pairs it takes over (`model.slots`); None where the session takes none."""
         session = self._session
-        return session.layout.width if isinstance(session, FastRuntime) else None
+        return session.layout if isinstance(session, FastRuntime) else None
 
     def forget(self) -> None:
         """Drops the KV cache and what was decoded."""
@@ -229,7 +231,7 @@ class HfGenerator:
     def _task(self, prompt: Prompt, rule: StopRule) -> _Task:
         """The prompt cut at its left to fit and at its right to be spelt again."""
         rows = self._rows(prompt)
-        are_slots = rows is not None and rows.shape[1] == self.slot_width
+        are_slots = isinstance(rows, SlotPairs)
         before = self._introduction if are_slots else self.tokenizer.prefix_ids
         n_rows = 0 if rows is None else len(rows)
         room = self._loaded.context_window - len(before) - n_rows
@@ -250,22 +252,24 @@ class HfGenerator:
             ids = ids[: len(ids) - n_taken]
         else:  # something must be read
             healed = ""
-        inputs = Inputs(before, rows, ids, are_slots)
+        inputs = Inputs(before, rows, ids)
         if are_slots and not ids:  # logits come of what is read, and slots are not
             inputs = Inputs(self.tokenizer.prefix_ids, None, ())
         if not inputs.keys:
             inputs = Inputs((), None, (self._start_id(),))
         return _Task(inputs, healed, n_new, room - len(ids), prompt.memory, prompt.n_told)
 
-    def _rows(self, prompt: Prompt) -> FloatArray | None:
-        """None for no pseudo-tokens; raises ValueError unless they are ``[P, H]`` or slots."""
+    def _rows(self, prompt: Prompt) -> PseudoTokens | None:
+        """None for no pseudo-tokens; raises ValueError unless they are this generator's."""
         rows = prompt.pseudo_tokens
         if rows is None or len(rows) == 0:
             return None
-        widths = [width for width in (self.hidden_size, self.slot_width) if width is not None]
-        if rows.ndim != 2 or rows.shape[1] not in widths:
-            wanted = " or ".join(f"[P, {width}]" for width in widths)
-            raise ValueError(f"pseudo-tokens are {rows.shape}, expected {wanted}")
+        if isinstance(rows, SlotPairs):
+            if self.slot_layout is None:
+                raise ValueError("pairs of key and value need our own runtime; make memories of vectors")
+            self.slot_layout.check(rows)
+        elif rows.ndim != 2 or rows.shape[1] != self.hidden_size:
+            raise ValueError(f"pseudo-tokens are {rows.shape}, expected [P, {self.hidden_size}]")
         return rows
 
     def _start_id(self) -> int:

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
+from hashlib import blake2b
 from typing import Protocol
 
 import numpy as np
@@ -116,17 +118,47 @@ class Fuser(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class SlotPairs:
+    """What a generator keeps of texts, to be taken over and not read: pairs of key and value (`model.slots`).
+
+    `heads` ``[T]`` say whose a pair is, counted through the layers; `numbers` ``[T, 2 S]`` are keys without
+    position, then values. Those of a head stand one after the other, the last of each where the text begins.
+    """
+
+    heads: IntArray
+    numbers: FloatArray
+
+    def __len__(self) -> int:
+        """Positions that they take: as many as one head has pairs at most."""
+        return int(np.bincount(self.heads).max()) if len(self.heads) else 0
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Of their content."""
+        return blake2b(self.heads.tobytes() + self.numbers.tobytes(), digest_size=8).digest()
+
+
+PseudoTokens = FloatArray | SlotPairs
+"""Rows ``[P, H]`` of the generator's input, or pairs that it takes over; `len` is the positions they take."""
+
+
 class Projector(Protocol):
     """Retrieved vectors to pseudo-tokens in the generator's own input space."""
 
     @property
     def model_id(self) -> str: ...
 
-    def project(self, vectors: FloatArray, levels: Sequence[int], budget: int) -> FloatArray:
-        """Vectors ``[K, M, D]`` of nodes, best first, to at most `budget` rows ``[P, H]``.
+    @property
+    def replaces_text(self) -> bool:
+        """Whether its rows can stand in for the text that they were made of, that of the open file too."""
+        ...
+
+    def project(self, vectors: FloatArray, levels: Sequence[int], budget: int) -> PseudoTokens:
+        """Vectors ``[K, M, D]`` of nodes, best first, to pseudo-tokens for at most `budget` positions.
 
         `levels` holds each node's level: 0 chunk, 1 group, 2 file, 3 directory,
-        4 repository. K = 0 or budget = 0 gives ``[0, H]``, the plain generator.
+        4 repository. K = 0 or budget = 0 gives none, the plain generator.
         """
         ...
 
@@ -136,13 +168,11 @@ class Prompt:
     """What the generator reads: pseudo-tokens first, then text.
 
     `token_ids` is laid out so that what does not change while typing comes first; `n_told` of them are
-    retrieved text.
-    `pseudo_tokens` is ``[P, H]``, or ``[P, W]`` with W numbers that the generator keeps of a position
-    (`model.slots`), or None. `memory` is asked at each step what followed such words in the workspace.
+    retrieved text. `memory` is asked at each step what followed such words in the workspace.
     """
 
     token_ids: tuple[int, ...]
-    pseudo_tokens: FloatArray | None = None
+    pseudo_tokens: PseudoTokens | None = None
     memory: ExactMemory | None = field(default=None, compare=False)
     n_told: int = 0
 

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from model.decoding import CPU_CHUNK, GPU_CHUNK, Halt, Inputs
 from model.multiples import filled_up
-from model.protocols import StopReason
+from model.protocols import SlotPairs, StopReason
 from model.runtime.attention import Attention
 from model.runtime.compact import Weights, decoding_stack, fastest_weights
 from model.runtime.fixed_steps import FixedSteps, record_cuda_graph
@@ -26,8 +26,8 @@ from model.runtime.layers import ROWS_AT_ONCE, Stack, embedded, logits_of, plain
 from model.runtime.plan import NO_CHANGES, Changes, plan_of, why_unsupported
 from model.runtime.recorded_layers import RecordedLayers
 from model.runtime.row_costs import ASSUMED, MOST_ROWS, measured
-from model.runtime.static_cache import FIRST_CAPACITY, StaticCache
-from model.slots.layout import SlotLayout, turned_keys
+from model.runtime.static_cache import FIRST_CAPACITY, StaticCache, TakenPairs
+from model.slots.layout import SlotLayout, standing_at_end, turned_keys
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,7 @@ class FastRuntime:
         """Passes of few rows that torch recorded; None with plain weights, and on a GPU."""
         self._cache = StaticCache(self._plan, first_capacity)
         self._keys: list[int] = []
+        self._introduced: tuple[tuple[int, ...], torch.Tensor] = (), torch.empty(0)
         self.fixed = FixedSteps(self._few, self._cache, record_cuda_graph) if on_gpu else None
         """Steps that a graph was recorded of; None where each runs by itself."""
         self.row_costs = ASSUMED
@@ -170,10 +171,12 @@ class FastRuntime:
             if reason is not None:
                 return reason
             begin = self.n_positions
-            first_slot, end_of_slots = inputs.places if inputs.are_slots else (0, 0)
-            if first_slot <= begin < end_of_slots:
+            first_slot, end_of_slots = inputs.places if inputs.slots else (0, 0)
+            if inputs.slots and first_slot <= begin < end_of_slots:
                 del self._keys[first_slot:]
-                self._take(inputs)
+                self._take(inputs.slots, inputs.keys[first_slot:end_of_slots])
+                continue
+            if not begin and first_slot and self._remember_introduction(inputs.before):
                 continue
             end = min(begin + self._chunk, first_slot if begin < first_slot else len(inputs.keys))
             with torch.inference_mode():
@@ -222,29 +225,43 @@ class FastRuntime:
         self._keys.extend(keys)
         return rows[:n_rows]
 
-    def _take(self, inputs: Inputs) -> None:
-        """Keys and values of the slots become those of their positions, without a pass."""
-        assert inputs.rows is not None
-        begin, end = inputs.places
-        given = np.ascontiguousarray(inputs.rows, dtype=np.float32)
+    def _take(self, pairs: SlotPairs, names: Sequence[int]) -> None:
+        """Pairs stand at the positions named, without a pass."""
+        begin, n_slots = self.n_positions, len(names)
         with torch.inference_mode():
-            rows = torch.from_numpy(given).to(self._plan.embedding.device)
-            self._cache.reserve(end, begin)
+            self._introduced = tuple(self._keys), self._cache.whole[0][:, :, :begin].clone()
+            device = self._plan.embedding.device
+            heads, numbers = (torch.from_numpy(part).to(device) for part in (pairs.heads, pairs.numbers))
+            self._cache.reserve(begin + n_slots, begin)
+            places = standing_at_end(heads, n_slots)
             _, cos, sin = self._cache.whole
-            keys, values = self.layout.keys_values(rows).chunk(2, dim=1)
-            turned = turned_keys(keys, cos[begin:end], sin[begin:end])
-            self._cache.take_over(begin, turned, values, self.layout.absent(rows))
-        self._keys.extend(inputs.keys[begin:end])
+            keys, values = numbers.chunk(2, dim=1)
+            turned = turned_keys(keys, cos[begin + places, 0], sin[begin + places, 0])
+            self._cache.take_over(begin, n_slots, TakenPairs(heads, places, turned, values))
+        self._keys.extend(names)
+
+    def _remember_introduction(self, ids: Sequence[int]) -> bool:
+        """Whether what stands before slots was read before: then it is in the cache again."""
+        known, data = self._introduced
+        if known != ids:
+            return False
+        with torch.inference_mode():
+            self._cache.reserve(len(ids), 0)
+            self._cache.show(0, len(ids))
+            self._cache.whole[0][:, :, : len(ids)] = data
+        self._keys.extend(ids)
+        return True
 
     def _rows(self, inputs: Inputs, begin: int, end: int) -> torch.Tensor:
         """The inputs at positions ``[begin, end)`` as residual rows, a fresh float32 tensor."""
         n_before, n_rows = len(inputs.before), 0 if inputs.rows is None else len(inputs.rows)
-        if inputs.rows is None or inputs.are_slots or begin >= n_before + n_rows or end <= n_before:
+        given_rows = None if isinstance(inputs.rows, SlotPairs) else inputs.rows
+        if given_rows is None or begin >= n_before + n_rows or end <= n_before:
             return embedded(self._plan, inputs.keys[begin:end])
         ids = [max(key, 0) for key in inputs.keys[begin:end]]
         rows = embedded(self._plan, ids)
         first, last = max(begin, n_before), min(end, n_before + n_rows)
-        given = np.ascontiguousarray(inputs.rows[first - n_before : last - n_before], dtype=np.float32)
+        given = np.ascontiguousarray(given_rows[first - n_before : last - n_before], dtype=np.float32)
         rows[first - begin : last - begin] = torch.from_numpy(given).to(rows.device)
         return rows
 

@@ -43,6 +43,20 @@ class Slots:
     n_seen: int
 
 
+@dataclass(frozen=True)
+class TakenPairs:
+    """T pairs to be taken over: whose each is, counted through the layers, and its place among the slots.
+
+    `heads` and `places` ``[T]``; `keys`, turned to their positions, and `values` ``[T, D]``. A head's pairs
+    fill its last slots.
+    """
+
+    heads: torch.Tensor
+    places: torch.Tensor
+    keys: torch.Tensor
+    values: torch.Tensor
+
+
 class StaticCache:
     """Invariant: growing keeps every slot's content; a failure to grow changes nothing."""
 
@@ -106,17 +120,18 @@ class StaticCache:
         """Where slots that were taken over begin and end: only all of them are in the cache, or none."""
         return self._taken
 
-    def take_over(self, begin: int, keys: torch.Tensor, values: torch.Tensor, absent: torch.Tensor) -> None:
-        """Slots from `begin` on: turned keys, and values ``[layers, KV, n, D]``.
+    def take_over(self, begin: int, n_slots: int, pairs: TakenPairs) -> None:
+        """Slots from `begin` on.
 
-        Where the first of them are `absent` ``[layers, KV, n]`` for a whole layer, what stands before `begin`
-        moves up to the others, so that few positions are looked at; its place stays as it was for the rest.
+        Where the first of them are empty for a whole layer, what stands before `begin` moves up to the
+        others, so that few positions are looked at; its place stays as it was for the rest.
         """
-        end = begin + absent.shape[-1]
+        end, n_kv = begin + n_slots, self._plan.n_kv_heads
         self.reserve(end, begin)
-        n_kv = self._plan.n_kv_heads
-        self._data[:, :n_kv, begin:end] = keys
-        self._data[:, n_kv:, begin:end] = values
+        layers, of_layer = pairs.heads.div(n_kv, rounding_mode="floor"), pairs.heads % n_kv
+        self._data[layers, of_layer, begin + pairs.places] = pairs.keys.to(self._data.dtype)
+        self._data[layers, n_kv + of_layer, begin + pairs.places] = pairs.values.to(self._data.dtype)
+        n_absent = n_slots - torch.bincount(pairs.heads, minlength=len(self._data) * n_kv).view(-1, n_kv)
         hidden = self._hidden
         if hidden is None:
             # Zeros here, too: what is no number stays none under a mask.
@@ -124,8 +139,9 @@ class StaticCache:
             hidden = torch.zeros(shape, dtype=torch.float32, device=self._device)
             self.memory_id += 1
         hidden[..., :end] = 0
+        absent = torch.arange(n_slots, device=self._device) < n_absent[..., None]
         hidden[..., begin:end].masked_fill_(absent, -torch.inf)
-        starts = _starts(begin, absent)
+        starts = _starts(begin, n_absent)
         for layer, start in enumerate(starts):
             if start:
                 self._data[layer, :, start : start + begin] = self._data[layer, :, :begin]
@@ -171,9 +187,12 @@ class StaticCache:
         self.memory_id += 1
 
 
-def _starts(begin: int, absent: torch.Tensor) -> list[int]:
-    """How far up each layer can take what stands before `begin` without writing over it; 0: not at all."""
-    n_empty: list[int] = absent.all(dim=1).int().cumprod(-1).sum(-1).tolist()
+def _starts(begin: int, n_absent: torch.Tensor) -> list[int]:
+    """How far up each layer can take what stands before `begin` without writing over it; 0: not at all.
+
+    `n_absent` ``[layers, KV]``: so many of the first slots are empty.
+    """
+    n_empty: list[int] = n_absent.amin(dim=1).tolist()
     return [n if n >= begin else 0 for n in n_empty]
 
 

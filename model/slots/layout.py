@@ -1,7 +1,7 @@
-"""A slot: what a pseudo-token holds for the heads of every layer, and the row of numbers that says it.
+"""Whose the pairs are that a generator keeps of a text, and where they stand once they are taken over.
 
-Owns the order of a row's numbers. Keys are told without a position, so that a slot can stand anywhere. A
-slot holds a pair of key and value for some heads only; the others do not see it.
+A slot is a pseudo-token at every layer, filled for some heads only; the others do not see it. Keys are told
+without a position, so that a slot can stand anywhere.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model.protocols import SlotPairs
 from model.runtime.plan import Plan
 
 
 @dataclass(frozen=True)
 class SlotLayout:
-    """Keys and values of each layer's key heads, then 1 for each head that has a pair there, else 0.
-
-    Letters: P slots, L layers, G key heads of a layer, S size of a head.
-    """
+    """Heads are counted through the layers; L layers, G key heads of a layer, S size of a head."""
 
     n_layers: int
     n_kv_heads: int
@@ -34,28 +32,34 @@ class SlotLayout:
         """Key heads of all layers, L * G: so many pairs fill a slot."""
         return self.n_layers * self.n_kv_heads
 
-    @property
-    def width(self) -> int:
-        """Numbers of a row."""
-        return self.n_heads * (2 * self.head_size + 1)
+    def check(self, pairs: SlotPairs) -> None:
+        """Raises ValueError unless `pairs` are of such heads."""
+        heads, numbers = pairs.heads, pairs.numbers
+        wanted = len(heads), 2 * self.head_size
+        if numbers.shape != wanted or not 0 <= int(heads.min()) <= int(heads.max()) < self.n_heads:
+            raise ValueError(
+                f"pairs of heads up to {int(heads.max())} with numbers {numbers.shape}, expected heads below "
+                f"{self.n_heads} and {wanted}: they are another generator's"
+            )
 
-    def rows(self, keys_values: Tensor, present: Tensor) -> Tensor:
-        """``[L, 2 G, P, S]``, keys first, and ``[L, G, P]`` to rows ``[P, width]``."""
-        flags = present.permute(2, 0, 1).flatten(1).to(keys_values.dtype)
-        return torch.cat([keys_values.permute(2, 0, 1, 3).flatten(1), flags], dim=1)
 
-    def keys_values(self, rows: Tensor) -> Tensor:
-        """``[L, 2 G, P, S]`` of rows."""
-        numbers = rows[:, : 2 * self.n_heads * self.head_size]
-        return numbers.view(len(rows), self.n_layers, 2 * self.n_kv_heads, self.head_size).permute(1, 2, 0, 3)
+def places_among_equals(numbers: Tensor) -> Tensor:
+    """How often each of `numbers` ``[T]`` stands before it."""
+    order = numbers.argsort(stable=True)
+    ordered = numbers[order]
+    counts = torch.bincount(numbers)
+    begins = counts.cumsum(0) - counts
+    places = torch.empty_like(numbers)
+    places[order] = torch.arange(len(numbers), device=numbers.device) - begins[ordered]
+    return places
 
-    def absent(self, rows: Tensor) -> Tensor:
-        """``[L, G, P]``, true where a head has no pair."""
-        flags = rows[:, 2 * self.n_heads * self.head_size :]
-        return flags.view(len(rows), self.n_layers, self.n_kv_heads).permute(1, 2, 0) == 0
+
+def standing_at_end(heads: Tensor, n_slots: int) -> Tensor:
+    """The slot of each pair, ``[T]``: those of a head in their order, the last of each in the last slot."""
+    return n_slots - torch.bincount(heads)[heads] + places_among_equals(heads)
 
 
 def turned_keys(keys: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Keys ``[L, G, n, S]`` turned to positions, by the cache's angles ``[n, 1, S]`` of these."""
+    """Keys ``[..., S]`` turned to positions, by the cache's angles of these, which may lack dimensions."""
     rolled = keys.roll(keys.shape[-1] // 2, -1)
-    return keys * cos[:, 0].to(keys.dtype) + rolled * sin[:, 0].to(keys.dtype)
+    return keys * cos.to(keys.dtype) + rolled * sin.to(keys.dtype)

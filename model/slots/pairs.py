@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.multiples import filled_up
-from model.protocols import VECTOR_BLOCK
-from model.slots.layout import SlotLayout
+from model.protocols import VECTOR_BLOCK, SlotPairs
+from model.slots.layout import SlotLayout, places_among_equals
 
 N_LISTS = 3
 """Numbers stored beside a pair: its layer plus one (0 where there is none), its head there, its score."""
@@ -43,7 +43,7 @@ class Pairs:
     def best_of_heads(self, n_kept: int) -> Pairs:
         """Of each head at most `n_kept`, by score."""
         by_score = self._by_score()
-        return self._at(by_score[_places_among_equals(self.heads[by_score]) < n_kept].sort().values)
+        return self._at(by_score[places_among_equals(self.heads[by_score]) < n_kept].sort().values)
 
     def _by_score(self) -> Tensor:
         return self.scores.argsort(descending=True, stable=True)
@@ -51,31 +51,9 @@ class Pairs:
     def _at(self, places: Tensor) -> Pairs:
         return Pairs(self.heads[places], self.numbers[places], self.scores[places])
 
-    def rows(self, layout: SlotLayout) -> Tensor:
-        """As slots ``[P, width]``, the last of which every head has that has any."""
-        counts = torch.bincount(self.heads, minlength=layout.n_heads)
-        n_slots = int(counts.max())
-        places = n_slots - counts[self.heads] + _places_among_equals(self.heads)
-        shape = layout.n_heads, n_slots
-        size = layout.head_size
-        both = self.numbers.new_zeros((2, *shape, size))
-        present = torch.zeros(shape, dtype=torch.bool)
-        both[0, self.heads, places], both[1, self.heads, places] = self.numbers.chunk(2, dim=1)
-        present[self.heads, places] = True
-        layers = layout.n_layers, layout.n_kv_heads, n_slots
-        keys_values = torch.cat([part.view(*layers, size) for part in both], dim=1)
-        return layout.rows(keys_values, present.view(layers))
-
-
-def _places_among_equals(numbers: Tensor) -> Tensor:
-    """How often each of `numbers` ``[T]`` stands before it."""
-    order = numbers.argsort(stable=True)
-    ordered = numbers[order]
-    counts = torch.bincount(numbers)
-    begins = counts.cumsum(0) - counts
-    places = torch.empty_like(numbers)
-    places[order] = torch.arange(len(numbers)) - begins[ordered]
-    return places
+    def to_take_over(self) -> SlotPairs:
+        """For a prompt, without their scores."""
+        return SlotPairs(self.heads.numpy(), self.numbers.numpy())
 
 
 def together(parts: Sequence[Pairs]) -> Pairs:

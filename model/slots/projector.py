@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from model.layers import tensor_of
-from model.protocols import FloatArray
+from model.protocols import FloatArray, SlotPairs
 from model.slots.pairs import PairFormat, together
 
 
 class SlotProjector:
-    """Gives rows ``[P, width]`` of `model.slots.layout`, which a generator on our own runtime takes over."""
+    """Gives pairs that a generator on our own runtime takes over."""
+
+    replaces_text = True
 
     def __init__(self, pair_format: PairFormat) -> None:
         """`pair_format` is that of the fuser."""
@@ -25,15 +26,14 @@ class SlotProjector:
         self._format = pair_format
         self.model_id = f"slots-{layout.n_layers}x{layout.n_kv_heads}x{layout.head_size}"
 
-    def project(self, vectors: FloatArray, levels: Sequence[int], budget: int) -> FloatArray:
-        """Nodes ``[K, M, D]``, best first, to at most `budget` rows, the best node's pairs last.
+    def project(self, vectors: FloatArray, levels: Sequence[int], budget: int) -> SlotPairs:
+        """Nodes ``[K, M, D]``, best first, to pairs for at most `budget` positions, the best node's last.
 
         A head that has more pairs shows its best ones; most have far fewer.
         """
         if len(vectors) != len(levels):
             raise ValueError(f"{len(levels)} levels for {len(vectors)} nodes: give one level a node")
-        if not len(vectors) or budget <= 0:
-            return np.zeros((0, self._format.layout.width), dtype=np.float32)
         nodes = [self._format.unpacked(tensor_of(node, torch.device("cpu"))) for node in vectors[::-1]]
-        rows: FloatArray = together(nodes).best_of_heads(budget).rows(self._format.layout).numpy()
-        return rows
+        if not nodes or budget <= 0:
+            nodes = [self._format.unpacked(torch.zeros(self._format.n_vectors, self._format.dimension))]
+        return together(nodes).best_of_heads(budget).to_take_over()

@@ -98,7 +98,7 @@ class SlotReader:
         data, cos, sin = self._cache.whole
         taken = data[:, :, begin:end].float()
         n_kv = self.layout.n_kv_heads
-        turned_back = turned_keys(taken[:, :n_kv], cos[begin:end], -sin[begin:end])
+        turned_back = turned_keys(taken[:, :n_kv], cos[begin:end, 0], -sin[begin:end, 0])
         return torch.cat([turned_back, taken[:, n_kv:]], dim=1)
 
 

@@ -156,7 +156,7 @@ def test_dense_mode_gives_pseudo_tokens_of_chunks_and_ancestors() -> None:
     pseudo_tokens = made.generator.calls[0].prompt.pseudo_tokens
     assert pseudo_tokens is not None and pseudo_tokens.shape == (12, 8)
     assert "load_config" not in made.generator.calls[0].prompt_text
-    assert made.bundle.projector.calls == [(3, (0, 3, 0), ContextSettings().pseudo_tokens)]  # type: ignore[union-attr]
+    assert made.bundle.projector.calls == [(3, (0, 3, 0), made.generator.context_window // 4)]  # type: ignore[union-attr]
     explanation = made.engine.last_explanation
     assert explanation is not None
     assert (explanation.mode, explanation.n_pseudo_tokens, explanation.notes) == ("dense", 12, ())
@@ -266,6 +266,7 @@ def test_a_broken_projector_leaves_text() -> None:
 
 class _BrokenProjector:
     model_id = "broken"
+    replaces_text = False
 
     def project(self, vectors: object, levels: object, budget: int) -> FloatArray:
         raise ValueError("shape")

@@ -12,7 +12,7 @@ from test_runtime_attention import model_with
 from test_runtime_compact import model_of_levels, tokens
 
 from model.decoding import Inputs
-from model.protocols import FloatArray
+from model.protocols import SlotPairs
 from model.runtime import static_cache
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
@@ -40,15 +40,17 @@ RUNTIMES: dict[str, Make] = {
 }
 
 
-def rows_of(layout: SlotLayout, seed: int = 0, n_slots: int = N_SLOTS) -> FloatArray:
+def pairs_of(layout: SlotLayout, seed: int = 0, n_slots: int = N_SLOTS) -> SlotPairs:
     """Layers have their pairs from other slots on, the first from the first one, the last none."""
     source = torch.Generator().manual_seed(seed)
-    shape = layout.n_layers, 2 * layout.n_kv_heads, n_slots, layout.head_size
-    present = torch.rand((layout.n_layers, layout.n_kv_heads, n_slots), generator=source) < 0.7
+    counts = torch.zeros((layout.n_layers, layout.n_kv_heads), dtype=torch.long)
     for layer in range(layout.n_layers):
-        present[layer, :, : layer * n_slots // (layout.n_layers - 1)] = False
-    rows: FloatArray = layout.rows(torch.randn(shape, generator=source), present).numpy()
-    return rows
+        most = n_slots - layer * n_slots // (layout.n_layers - 1)
+        counts[layer] = torch.randint(0, most + 1, (layout.n_kv_heads,), generator=source)
+        counts[layer, 0] = most
+    heads = torch.arange(layout.n_heads).repeat_interleave(counts.flatten())
+    numbers = torch.randn((len(heads), 2 * layout.head_size), generator=source)
+    return SlotPairs(heads.numpy(), numbers.numpy())
 
 
 def said(runtime: FastRuntime, inputs: Inputs) -> torch.Tensor:
@@ -60,8 +62,8 @@ def said(runtime: FastRuntime, inputs: Inputs) -> torch.Tensor:
     return torch.cat([first[None], *drafts])
 
 
-def inputs_with(rows: FloatArray, ids: tuple[int, ...] = AFTER) -> Inputs:
-    return Inputs(BEFORE, rows, ids, are_slots=True)
+def inputs_with(pairs: SlotPairs, ids: tuple[int, ...] = AFTER) -> Inputs:
+    return Inputs(BEFORE, pairs, ids)
 
 
 @pytest.mark.parametrize("make", RUNTIMES.values(), ids=RUNTIMES)
@@ -69,10 +71,10 @@ def test_what_stands_before_the_slots_is_seen_wherever_they_begin(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = make()
-    inputs = inputs_with(rows_of(runtime.layout))
+    inputs = inputs_with(pairs_of(runtime.layout))
     moved = said(runtime, inputs)
     assert len(set(runtime._cache._starts)) > 1
-    monkeypatch.setattr(static_cache, "_starts", lambda begin, absent: [0] * len(absent))
+    monkeypatch.setattr(static_cache, "_starts", lambda begin, n_absent: [0] * len(n_absent))
     still = make()
     torch.testing.assert_close(moved, said(still, inputs), **NEAR)
     assert set(still._cache._starts) == {0}
@@ -83,11 +85,11 @@ def test_other_slots_and_none_find_the_cache_as_it_was(make: Make) -> None:
     runtime = make()
     layout = runtime.layout
     prompts = [
-        inputs_with(rows_of(layout)),
-        inputs_with(rows_of(layout, seed=1, n_slots=20)),
-        inputs_with(rows_of(layout, seed=1, n_slots=20)[:7]),
+        inputs_with(pairs_of(layout)),
+        inputs_with(pairs_of(layout, seed=1, n_slots=20)),
+        inputs_with(pairs_of(layout, seed=2, n_slots=7)),
         Inputs((), None, (*BEFORE, *AFTER)),
-        inputs_with(rows_of(layout), AFTER[:9]),
+        inputs_with(pairs_of(layout), AFTER[:9]),
         Inputs((), None, AFTER),
     ]
     for prompt in prompts:
@@ -97,7 +99,7 @@ def test_other_slots_and_none_find_the_cache_as_it_was(make: Make) -> None:
 
 @pytest.mark.parametrize("make", RUNTIMES.values(), ids=RUNTIMES)
 def test_what_memory_held_before_is_never_seen(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = said(make(), inputs_with(rows_of(make().layout)))
+    wanted = said(make(), inputs_with(pairs_of(make().layout)))
 
     empty = torch.empty
 
@@ -107,12 +109,12 @@ def test_what_memory_held_before_is_never_seen(make: Make, monkeypatch: pytest.M
 
     runtime = make()
     monkeypatch.setattr(static_cache.torch, "empty", unclean)
-    torch.testing.assert_close(said(runtime, inputs_with(rows_of(runtime.layout))), wanted, **NEAR)
+    torch.testing.assert_close(said(runtime, inputs_with(pairs_of(runtime.layout))), wanted, **NEAR)
 
 
 def test_slots_stay_while_the_cache_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = FastRuntime(model_of_levels(), Weights.INT8, first_capacity=16)
-    inputs = inputs_with(rows_of(runtime.layout), AFTER * 3)
+    inputs = inputs_with(pairs_of(runtime.layout), AFTER * 3)
     monkeypatch.setattr(static_cache, "FIRST_CAPACITY", 4096)
     whole = FastRuntime(model_of_levels(), Weights.INT8, first_capacity=4096)
     torch.testing.assert_close(said(runtime, inputs), said(whole, inputs), **NEAR)
@@ -121,7 +123,7 @@ def test_slots_stay_while_the_cache_grows(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("name", ["eight bits, recorded", "by products"])
 def test_rows_after_slots_come_out_as_they_would_alone(name: str) -> None:
     runtime = RUNTIMES[name]()
-    inputs = inputs_with(rows_of(runtime.layout), AFTER[:10])
+    inputs = inputs_with(pairs_of(runtime.layout), AFTER[:10])
     runtime.prefill(inputs, lambda: None)
     steps = torch.stack([runtime.step(token) for token in AFTER[10:18]])
     runtime.drop(8)
@@ -130,11 +132,11 @@ def test_rows_after_slots_come_out_as_they_would_alone(name: str) -> None:
 
 def test_a_layer_looks_at_few_positions() -> None:
     runtime = FastRuntime(model_of_levels(), Weights.PLAIN)
-    runtime.prefill(inputs_with(rows_of(runtime.layout, n_slots=400)), lambda: None)
+    runtime.prefill(inputs_with(pairs_of(runtime.layout, n_slots=400)), lambda: None)
     end = runtime.n_positions
     with torch.inference_mode():
         seen = [keys.shape[2] for keys in runtime._cache.slots(end, end + 1).keys]
     assert seen == sorted(seen, reverse=True)
     assert seen[0] == end + 1
     assert seen[-1] < end + 1 - 400 + 16
-    assert np.isfinite(said(runtime, inputs_with(rows_of(runtime.layout))).numpy()).all()
+    assert np.isfinite(said(runtime, inputs_with(pairs_of(runtime.layout))).numpy()).all()

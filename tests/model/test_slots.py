@@ -11,11 +11,19 @@ from indexer.packed import packed, packed_size, unpacked
 from model.decoding import Inputs
 from model.generator import HfGenerator
 from model.loading import LoadedModel
-from model.protocols import FloatArray, Interrupted, NeverCancelled, Prompt, StopReason, StopRule
+from model.protocols import (
+    FloatArray,
+    Interrupted,
+    NeverCancelled,
+    Prompt,
+    SlotPairs,
+    StopReason,
+    StopRule,
+)
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
 from model.slots.fuser import MAX_CHILDREN, SlotFuser
-from model.slots.layout import SlotLayout
+from model.slots.layout import SlotLayout, standing_at_end
 from model.slots.pairs import PairFormat, Pairs, pairs_of, together
 from model.slots.projector import SlotProjector
 from model.slots.reader import AGAIN, INTRODUCTION, SlotReader
@@ -61,7 +69,7 @@ class Parts:
     def with_slots(self, *texts: str, tail: str = TAIL, budget: int = 1000) -> Inputs:
         vectors = self.fuser.encode(texts)
         rows = self.projector.project(vectors, [0] * len(texts), budget)
-        return Inputs(self.introduction, rows, self.ids(tail), are_slots=True)
+        return Inputs(self.introduction, rows, self.ids(tail))
 
 
 @pytest.fixture
@@ -136,16 +144,23 @@ def test_pairs_of_a_head_stay_in_the_order_of_their_texts() -> None:
     assert both.numbers.flatten().tolist() == [1.0, 3.0, 4.0, 2.0, 5.0]
 
 
-def test_slots_are_filled_from_the_end(parts: Parts) -> None:
-    layout = parts.runtime.layout
-    size = 2 * layout.head_size
-    pairs = Pairs(torch.tensor([0, 0, 3]), torch.arange(3.0)[:, None].repeat(1, size), torch.ones(3))
-    rows = pairs.rows(layout)
-    absent, keys_values = layout.absent(rows), layout.keys_values(rows)
-    assert absent.view(layout.n_heads, -1).logical_not().nonzero().tolist() == [[0, 0], [0, 1], [3, 1]]
-    assert keys_values[0, 0, :, 0].tolist() == [0.0, 1.0]
-    layer, head = divmod(3, layout.n_kv_heads)
-    assert keys_values[layer, layout.n_kv_heads + head, 1].tolist() == [2.0] * layout.head_size
+def test_slots_are_filled_from_the_end() -> None:
+    heads = torch.tensor([0, 0, 3, 1, 0])
+    assert standing_at_end(heads, 4).tolist() == [1, 2, 3, 3, 3]
+
+
+def test_pairs_take_as_many_positions_as_one_head_has_at_most() -> None:
+    numbers = np.zeros((4, 2), dtype=np.float32)
+    assert len(SlotPairs(np.array([0, 0, 5, 0]), numbers)) == 3
+    assert len(SlotPairs(np.zeros(0, dtype=np.int64), numbers[:0])) == 0
+
+
+def test_pairs_are_named_by_their_content(parts: Parts) -> None:
+    first, again, other = (parts.with_slots(text) for text in (TEXT, TEXT, OTHER))
+    assert first.keys == again.keys
+    n_before = len(parts.introduction)
+    assert not set(first.keys[n_before : first.places[1]]) & set(other.keys[n_before : other.places[1]])
+    assert all(key < 0 for key in first.keys[n_before : first.places[1]])
 
 
 def test_pairs_come_back_from_their_vectors_and_from_eight_bits(parts: Parts) -> None:
@@ -228,49 +243,50 @@ def test_too_many_children_are_refused(parts: Parts) -> None:
 
 def test_the_best_node_stands_last(parts: Parts) -> None:
     vectors, layout = parts.fuser.encode([TEXT, OTHER]), parts.runtime.layout
-    rows = torch.from_numpy(parts.projector.project(vectors, [0, 0], 1000))
-    best = torch.from_numpy(parts.projector.project(vectors[:1], [0], 1000))
-    for layer in range(layout.n_layers):
-        for head in range(layout.n_kv_heads):
-            there = ~layout.absent(best)[layer, head]
-            alone = layout.keys_values(best)[layer, head][there]
-            among = layout.keys_values(rows)[layer, head][-len(alone) or len(rows) :]
-            assert torch.equal(among, alone)
+    both = parts.projector.project(vectors, [0, 0], 1000)
+    best = parts.projector.project(vectors[:1], [0], 1000)
+    for head in range(layout.n_heads):
+        alone, among = (pairs.numbers[pairs.heads == head] for pairs in (best, both))
+        assert np.array_equal(among[len(among) - len(alone) :], alone)
 
 
 def test_no_head_shows_more_than_the_budget_and_those_it_shows_are_its_best(parts: Parts) -> None:
-    vectors, layout = parts.fuser.encode([TEXT, OTHER]), parts.runtime.layout
-    rows = torch.from_numpy(parts.projector.project(vectors, [0, 0], 3))
-    assert len(rows) == 3
+    vectors = parts.fuser.encode([TEXT, OTHER])
+    shown = parts.projector.project(vectors, [0, 0], 3)
+    assert len(shown) == 3
     both = together([parts.unpacked(vector) for vector in vectors[::-1]])
     head = int(torch.bincount(both.heads).argmax())
     of_head = both.heads == head
     best = both.numbers[of_head][both.scores[of_head].topk(3).indices.sort().values]
-    place = divmod(head, layout.n_kv_heads)
-    assert torch.equal(layout.keys_values(rows)[place], best[:, : layout.head_size])
+    assert np.array_equal(shown.numbers[shown.heads == head], best.numpy())
 
 
 @pytest.mark.parametrize("budget", [0, -1])
 def test_without_a_budget_nothing_is_shown(parts: Parts, budget: int) -> None:
-    rows = parts.projector.project(parts.fuser.encode([TEXT]), [0], budget)
-    assert rows.shape == (0, parts.runtime.layout.width)
+    pairs = parts.projector.project(parts.fuser.encode([TEXT]), [0], budget)
+    assert len(pairs) == len(pairs.numbers) == 0
+
+
+def test_without_nodes_nothing_is_shown(parts: Parts) -> None:
+    assert len(parts.projector.project(parts.fuser.encode([]), [], 48)) == 0
 
 
 def test_what_a_head_has_not_is_hidden_from_it(parts: Parts) -> None:
     """Whatever numbers stand where a head has no pair, the logits are the same."""
-    inputs, layout = parts.with_slots(TEXT, OTHER), parts.runtime.layout
+    inputs = parts.with_slots(TEXT, OTHER)
     wanted = parts.read(inputs)
-    assert inputs.rows is not None
-    rows = torch.from_numpy(inputs.rows.copy())
-    keys_values, absent = layout.keys_values(rows).clone(), layout.absent(rows)
-    assert 0 < int(absent.sum()) < absent.numel()
-    keys_values[absent.repeat(1, 2, 1)] = 3.0
-    other = Inputs(inputs.before, layout.rows(keys_values, ~absent).numpy(), inputs.ids, are_slots=True)
-    parts.runtime.clear()
-    assert torch.allclose(parts.read(other), wanted, atol=EXACT)
-    shown = Inputs(inputs.before, layout.rows(keys_values, absent | True).numpy(), inputs.ids, are_slots=True)
-    parts.runtime.clear()
-    assert not torch.allclose(parts.read(shown), wanted, atol=EXACT)
+    begin, end = inputs.places
+    parts.runtime._keys = [0] * end  # not cleared: what follows is taken over on top of this
+    parts.runtime._cache.show(0, end)
+    with torch.inference_mode():
+        parts.runtime._cache.whole[0][:, :, begin:end] = 3.0
+    parts.runtime._keys = list(inputs.keys[:begin])
+    assert torch.allclose(parts.read(inputs), wanted, atol=EXACT)
+    hidden = parts.runtime._cache.hidden
+    assert hidden is not None and bool((hidden[..., begin:end] < 0).any())
+    with torch.inference_mode():
+        hidden[..., begin:end] = 0
+    assert not torch.allclose(parts.read(inputs), wanted, atol=EXACT)
 
 
 def test_after_slots_a_prompt_without_any_is_read_as_ever(parts: Parts) -> None:
@@ -285,7 +301,7 @@ def test_steps_after_slots_say_what_reading_says(parts: Parts) -> None:
     """Hidden pairs stay hidden in the passes of few rows, and behind a cache that grew."""
     inputs = parts.with_slots(TEXT, OTHER, tail=TAIL * 3)
     wanted = parts.read(inputs)
-    begun = Inputs(inputs.before, inputs.rows, inputs.ids[:4], are_slots=True)
+    begun = Inputs(inputs.before, inputs.rows, inputs.ids[:4])
     for runtime in (parts.runtime, FastRuntime(parts.loaded.model, Weights.PLAIN, first_capacity=8)):
         runtime.clear()
         runtime.prefill(begun, lambda: None)
@@ -344,10 +360,16 @@ def test_slots_with_nothing_to_read_after_them_are_left_out(parts: Parts) -> Non
     assert said(parts, Prompt((), rows)) == said(parts, Prompt(()))
 
 
-def test_pseudo_tokens_of_another_width_are_refused(parts: Parts) -> None:
-    with pytest.raises(ValueError, match=r"expected \[P, 32\] or \[P, \d+\]"):
-        said(parts, Prompt(parts.ids(TAIL), np.zeros((2, 7), dtype=np.float32)))
+@pytest.mark.parametrize("change", ["head", "width"])
+def test_pairs_of_another_generator_are_refused(parts: Parts, change: str) -> None:
+    layout = parts.runtime.layout
+    head = layout.n_heads if change == "head" else 0
+    numbers = np.zeros((1, 2 * layout.head_size + (change == "width")), dtype=np.float32)
+    with pytest.raises(ValueError, match="another generator's"):
+        said(parts, Prompt(parts.ids(TAIL), SlotPairs(np.array([head]), numbers)))
 
 
 def test_a_model_without_our_runtime_takes_no_slots(parts: Parts) -> None:
-    assert HfGenerator(parts.loaded).slot_width is None
+    pairs = parts.projector.project(parts.fuser.encode([TEXT]), [0], 48)
+    with pytest.raises(ValueError, match="our own runtime"):
+        HfGenerator(parts.loaded).generate(Prompt((1,), pairs), StopRule(max_tokens=1), NeverCancelled())
