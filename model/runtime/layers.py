@@ -157,9 +157,14 @@ def logits_of(stack: Stack, rows: torch.Tensor) -> torch.Tensor:
 
 def _sharp_logits(plan: Plan, rows: torch.Tensor, token_ids: torch.Tensor) -> torch.Tensor:
     """Logits ``[R, n]`` of the tokens ``[R, n]``, multiplied in float32, each row by itself."""
-    whole = rows / _lengths(rows, plan) * plan.gain_out
+    whole = unit_rows(rows, plan) * plan.gain_out
     sharp = (plan.head.weight[token_ids].float() * whole.unsqueeze(1)).sum(-1)
     return sharp if plan.head.bias is None else sharp + plan.head.bias[token_ids]
+
+
+def unit_rows(rows: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """Rows ``[R, H]`` over their lengths, float32: what the norms give before their gain."""
+    return rows / _lengths(rows, plan)
 
 
 def normed(rows: torch.Tensor, gain: torch.Tensor | None, plan: Plan) -> torch.Tensor:

@@ -18,7 +18,7 @@ from model.protocols import NEVER, BoolArray, CancelSignal, FloatArray
 from model.slots.pairs import PairFormat, Pairs, pairs_of, together
 from model.slots.reader import SlotReader
 
-VERSION = 2
+VERSION = 3
 """Of what is done to a text; another number and every memory is made anew."""
 FILLED_SLOTS = 8
 """A node's pairs would fill so many slots: with SmolLM2-135M 720 pairs, 98 KB in eight bits."""
@@ -29,7 +29,7 @@ EncodeBatch = Callable[[Sequence[str]], list[list[int]]]
 
 
 class SlotFuser:
-    """Called in the inference lane; a chunk costs about as much as reading its text twice."""
+    """Called in the inference lane; a chunk costs as much as reading its text, once or twice."""
 
     def __init__(
         self,
@@ -38,9 +38,10 @@ class SlotFuser:
         generator_id: str,
         filled_slots: int = FILLED_SLOTS,
     ) -> None:
-        self._reader, self._encode_batch = reader, encode_batch
+        self.reader, self._encode_batch = reader, encode_batch
         self.format = PairFormat(reader.layout, filled_slots * reader.layout.n_heads)
-        self.model_id = f"slots-{VERSION}-{filled_slots}-{generator_id}"
+        chosen_by = "reading" if reader.needs is None else reader.needs.digest
+        self.model_id = f"slots-{VERSION}-{filled_slots}-{chosen_by}-{generator_id}"
 
     @property
     def n_vectors(self) -> int:
@@ -60,12 +61,16 @@ class SlotFuser:
         Raises `Interrupted` within a layer's time once `cancel` is set.
         """
         result = np.zeros((len(texts), self.n_vectors, self.dimension), dtype=np.float32)
-        rows = self._encode_batch([text.rstrip("\n") + "\n" for text in texts])
-        for place, ids in enumerate(rows):
-            if ids and texts[place].strip():
-                pairs = pairs_of(*(part.cpu() for part in self._reader.read(ids[:MAX_TOKENS], cancel)))
+        for place, ids in enumerate(self.token_ids(texts)):
+            if ids:
+                pairs = pairs_of(*(part.cpu() for part in self.reader.read(ids, cancel)))
                 result[place] = self._kept(pairs)
         return result
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """What is read of each text; nothing of blank ones."""
+        rows = self._encode_batch([text.rstrip("\n") + "\n" for text in texts])
+        return [ids[:MAX_TOKENS] if text.strip() else [] for text, ids in zip(texts, rows, strict=True)]
 
     def fuse(self, children: FloatArray, mask: BoolArray) -> FloatArray:
         """Children ``[B, C, M, D]`` with ``mask [B, C]`` (True = present) to ``[B, M, D]``."""

@@ -1,14 +1,15 @@
 """What the generator keeps of a text: its keys and values, and how much each is needed to say it again.
 
-Owns the two passes over a chunk. The text is read behind a fixed introduction, then read again behind
-"again": what the second reading looks at in the first is what matters, whoever asks later
-(KVzip, arXiv 2505.23416, scores the entries of a cache so).
+Owns the passes over a chunk. The text is read behind a fixed introduction. What a second reading behind
+"again" looks at in the first is what matters, whoever asks later (KVzip, arXiv 2505.23416, scores the entries
+of a cache so); where that was learnt (`model.slots.needs`), the first reading tells it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -27,9 +28,11 @@ from model.runtime.layers import (
     places_of,
     queries_of,
     run_layer,
+    unit_rows,
 )
 from model.runtime.static_cache import Slots, StaticCache
 from model.slots.layout import SlotLayout, turned_keys
+from model.slots.needs import Needs
 from model.tokenization import HfTokenizer
 
 INTRODUCTION = f"# {SNIPPETS_INTRODUCTION}\n"
@@ -44,14 +47,29 @@ def introduction_of(tokenizer: HfTokenizer) -> tuple[int, ...]:
     return (*tokenizer.prefix_ids, *tokenizer.encode(INTRODUCTION))
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A text read twice: the first time's unit `rows` ``[L, n, H]``, the second's `scores` ``[L, G, n]``."""
+
+    rows: Tensor
+    scores: Tensor
+
+
 class SlotReader:
     """Reads texts, one after the other, in a cache of its own; for the inference lane's thread only."""
 
-    def __init__(self, stack: Stack, introduction: Sequence[int], again: Sequence[int]) -> None:
-        """Token ids; `introduction` is `introduction_of` the generator's tokenizer."""
+    def __init__(
+        self, stack: Stack, introduction: Sequence[int], again: Sequence[int], needs: Needs | None = None
+    ) -> None:
+        """Token ids; `introduction` is `introduction_of` the generator's tokenizer. Without `needs` texts are
+        read twice. Raises ValueError where those are another generator's."""
         self.layout = SlotLayout.of(stack.plan)
         self._stack = stack
         self._introduction, self._again = list(introduction), list(again)
+        shape = self.layout.n_layers, self.layout.n_kv_heads, stack.plan.embedding.shape[1]
+        if needs is not None and not needs.fits(*shape):
+            raise ValueError(f"needs of {tuple(needs.weights.shape)} for a generator of {shape}")
+        self.needs = needs
         self._cache = StaticCache(stack.plan, FIRST_CAPACITY)
         self._is_introduced = False
 
@@ -61,20 +79,48 @@ class SlotReader:
         Raises `Interrupted` between two layers once `cancel` is set.
         """
         with torch.inference_mode():
-            begin = len(self._introduction)
-            if not self._is_introduced:
-                self._run(self._introduction, 0, NEVER)
-                self._is_introduced = True
-            end = begin + len(token_ids)
-            self._run(token_ids, begin, cancel)
-            scores = self._watched([*self._again, *token_ids], begin, end, cancel)
+            begin, needs = self._introduced(), self.needs
+            end, told = begin + len(token_ids), list[Tensor]()
+
+            def tell(layer: int, rows: Tensor) -> None:
+                if needs is not None:
+                    told.append(needs.scores(layer, unit_rows(rows[: len(token_ids)], self._stack.plan)))
+
+            self._run(token_ids, begin, cancel, tell)
+            scores = torch.stack(told) if told else self._watched(token_ids, begin, end, cancel)
             return self._without_positions(begin, end), scores
 
-    def _run(self, token_ids: Sequence[int], begin: int, cancel: CancelSignal) -> None:
+    def read_twice(self, token_ids: Sequence[int]) -> Watched:
+        """What both readings show, to learn from."""
+        plan, rows = self._stack.plan, list[Tensor]()
+        with torch.inference_mode():
+            begin = self._introduced()
+            self._run(
+                token_ids, begin, NEVER, lambda _, seen: rows.append(unit_rows(seen[: len(token_ids)], plan))
+            )
+            scores = self._watched(token_ids, begin, begin + len(token_ids), NEVER)
+            return Watched(torch.stack(rows), scores)
+
+    def _introduced(self) -> int:
+        """Where texts begin."""
+        if not self._is_introduced:
+            self._run(self._introduction, 0, NEVER)
+            self._is_introduced = True
+        return len(self._introduction)
+
+    def _run(
+        self,
+        token_ids: Sequence[int],
+        begin: int,
+        cancel: CancelSignal,
+        show: Callable[[int, Tensor], None] = lambda *_: None,
+    ) -> None:
+        """Each layer is shown its rows."""
         rows, stack = self._embedded(token_ids), self._stack
         places = places_of(stack, len(rows), self._cache.slots(begin, begin + len(rows)))
-        for layer, place in zip(stack.layers, places, strict=True):
+        for number, (layer, place) in enumerate(zip(stack.layers, places, strict=True)):
             _stop_if(cancel)
+            show(number, rows)
             run_layer(stack, layer, len(rows), rows, place)
 
     def _embedded(self, token_ids: Sequence[int]) -> Tensor:
@@ -82,8 +128,9 @@ class SlotReader:
         n_more = filled_up(len(token_ids), ROWS_AT_ONCE) - len(token_ids)
         return pad(embedded(self._stack.plan, token_ids), (0, 0, 0, n_more))
 
-    def _watched(self, token_ids: Sequence[int], begin: int, end: int, cancel: CancelSignal) -> Tensor:
-        """Reads on from `end`; the most that any head of a group looks at each position since `begin`."""
+    def _watched(self, text_ids: Sequence[int], begin: int, end: int, cancel: CancelSignal) -> Tensor:
+        """Reads again from `end` on; the most that any head of a group looks at each position before it."""
+        token_ids = [*self._again, *text_ids]
         rows, n_read = self._embedded(token_ids), len(token_ids)
         slots = self._cache.slots(end, end + len(rows))
         mask = mask_of(Attention.MASKED, self._stack.plan, len(rows), slots.end, slots.n_seen)

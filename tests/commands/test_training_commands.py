@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from hef_lsp.cli import app
 from hef_lsp.commands.training_view import TrainingView
+from model.slots.needs import load_needs
 from model.training.records import Record, RecordFile, Repository, read_repositories, write_repositories
 
 
@@ -54,12 +55,31 @@ def test_results_that_are_none_are_told(tmp_path: Path) -> None:
     assert "fetch the results of the run again" in message
 
 
-def test_records_that_are_none_are_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["gate", "needs"])
+def test_records_that_are_none_are_told(tmp_path: Path, what: str) -> None:
     (tmp_path / "records.xz").write_text("no records")
-    message = said(
-        "train", "gate", "--records", str(tmp_path / "records.xz"), "--out", str(tmp_path / "gate.json")
-    )
+    message = said("train", what, "--records", str(tmp_path / "records.xz"), "--out", str(tmp_path / "out"))
     assert "make them anew with `hef-lsp train data`" in message
+
+
+def chunky(name: str) -> Repository:
+    lines = [
+        f"def {name}_{n}(first, second):\n    return first.{name} + second.{name}_{n}" for n in range(12)
+    ]
+    spans = tuple((2 * n, 2 * n + 6) for n in range(0, 18, 3))
+    return Repository(name, "MIT", (RecordFile(f"{name}.py", "\n".join(lines), spans),), ())
+
+
+def test_needs_are_learnt_of_records(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "model")
+    records, learnt = tmp_path / "records.xz", tmp_path / "needs.safetensors"
+    write_repositories(records, [chunky("alpha"), chunky("beta"), chunky("gamma")])
+    arguments = ("--records", str(records), "--out", str(learnt), "--judges", "3", "--chunks", "4")
+    result = CliRunner().invoke(app, ["train", "needs", *arguments, "--model", str(tmp_path / "model")])
+    assert result.exit_code == 0, result.output
+    needs = load_needs(learnt)
+    assert needs.provenance["repositories"] == 3
+    assert needs.provenance["judged_on"]["texts"] > 0
 
 
 def test_a_part_of_the_samples_needs_a_folder_to_keep_it_in(tmp_path: Path) -> None:
