@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from hef_lsp.cache import ContextSources
-from hef_lsp.chunks_above import ChunkAbove, chunks_above
 from hef_lsp.explanation import ExplainedHit, StageClock, explained
 from hef_lsp.request import CompletionRequest, text_above
 from hef_lsp.settings import ContextMode, ContextSettings
@@ -28,7 +27,6 @@ from model.protocols import Embedder, FloatArray, Fuser, Generator, Projector, P
 
 if TYPE_CHECKING:
     from hef_lsp.remembering import Remembered
-    from indexer.hierarchy import Node
     from indexer.index import IndexView
     from indexer.likest_lines import FileLine
     from indexer.retriever import Hit
@@ -84,8 +82,7 @@ class Retrieves(Protocol):
 class Context:
     """What the generator is told, in the mode that was possible, and why it is not another.
 
-    `pseudo_tokens` take some position, or are None; they tell the file's text before `read_from`, an offset
-    in the prefix, too. `snippets` are the texts of those hits whose places are
+    `pseudo_tokens` take some position, or are None; `snippets` are the texts of those hits whose places are
     `as_text`, in dense mode chunks that have no memory yet. `sources` are the nodes behind it whose change
     makes a suggestion stale: directories and the repository are not among them, for every edit changes
     those, the user's own typing too.
@@ -96,7 +93,6 @@ class Context:
     snippets: tuple[Snippet, ...] = ()
     as_text: tuple[int, ...] = ()
     pseudo_tokens: PseudoTokens | None = None
-    read_from: int = 0
     sources: ContextSources = frozenset()
     notes: tuple[str, ...] = ()
 
@@ -136,7 +132,6 @@ class _Asked:
     settings: ContextSettings
     clock: StageClock
     remembered: Remembered | None
-    above: tuple[ChunkAbove, ...] = ()
 
 
 class ContextBuilder:
@@ -190,24 +185,18 @@ class ContextBuilder:
         )
 
     def _dense(self, asked: _Asked) -> Context:
-        projector = self._models.projector
-        if self._models.fuser is None or projector is None:
+        if self._models.fuser is None or self._models.projector is None:
             return NO_CONTEXT.with_note("text instead of dense: these models have no fuser or projector")
-        if projector.replaces_text:
-            request = asked.request
-            asked = replace(asked, above=chunks_above(asked.view, request.path, request.told.prefix))
         hits = self._retrieve(asked, ancestors=True)
         if hits is None:
             return NO_CONTEXT.with_note("not dense: the search in the index failed")
+        digests = [hit.node.digest for hit in hits]
         with asked.clock.stage("project"):
-            digests = [hit.node.digest for hit in hits]
-            wanted = [*digests, *(chunk.node.digest for chunk in asked.above)]
-            memories = self._guard.attempt("memories", lambda: asked.view.memories(wanted)) or {}
-            above = [chunk for chunk in asked.above if chunk.node.digest in memories]
+            memories = self._guard.attempt("memories", lambda: asked.view.memories(digests)) or {}
             ready = [hit for hit in hits if hit.node.digest in memories]
-            near_last = [*(chunk.node for chunk in above), *(hit.node for hit in ready)]
-            nodes = list({node.digest: node for node in near_last}.values())
-            rows = self._project(projector, nodes, memories, asked.settings.pseudo_tokens)
+            room = self._models.generator.context_window // LARGEST_CONTEXT
+            budget = min(asked.settings.pseudo_tokens, room)
+            rows = self._project(self._models.projector, ready, memories, budget)
         if hits and not ready:
             return NO_CONTEXT.with_note("text instead of dense: none of the retrieved nodes is fused yet")
         if rows is None:
@@ -220,20 +209,18 @@ class ContextBuilder:
             snippets=_snippets(asked, [hits[i] for i in as_text]),
             as_text=as_text,
             pseudo_tokens=rows if len(rows) else None,
-            read_from=above[0].end if above and len(rows) else 0,
             sources=_sources(hits),
             notes=(f"{note}: {len(as_text)} as text",) if len(ready) < len(hits) else (),
         )
 
     def _project(
-        self, projector: Projector, nodes: Sequence[Node], memories: dict[str, FloatArray], budget: int
+        self, projector: Projector, hits: Sequence[Hit], memories: dict[str, FloatArray], budget: int
     ) -> PseudoTokens | None:
-        """Pseudo-tokens of the nodes, those to stand last first; None if the projector failed."""
-        if not nodes:
+        """Pseudo-tokens of the hits, best first; None if the projector failed."""
+        if not hits:
             return np.zeros((0, self._models.generator.hidden_size), dtype=np.float32)
-        budget = min(budget, self._models.generator.context_window // LARGEST_CONTEXT)
-        digests = tuple(node.digest for node in nodes)
-        levels = tuple(int(node.kind) for node in nodes)
+        digests = tuple(hit.node.digest for hit in hits)
+        levels = tuple(int(hit.node.kind) for hit in hits)
         last = self._projected
         if last is not None and (last.digests, last.levels, last.budget) == (digests, levels, budget):
             return last.rows
@@ -254,8 +241,7 @@ class ContextBuilder:
         kept = None if request.invoked else self._kept(key, place, view)
         if kept is not None and (kept[0] == place or request.ahead):
             return kept[1]
-        first, end = excluded_lines(request, settings, reads_suffix=self._models.generator.fim is not None)
-        excluded = min((first, *(chunk.first_line for chunk in asked.above))), end
+        excluded = excluded_lines(request, settings, reads_suffix=self._models.generator.fim is not None)
         told = request.told
         around = told.prefix[-QUERY_WINDOW:], told.suffix[:QUERY_WINDOW]
         with asked.clock.stage("retrieve"):

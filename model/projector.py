@@ -65,9 +65,6 @@ class HefProjector(nn.Module):
     Satisfies `model.protocols.Projector` through `project`; training calls the module itself.
     """
 
-    replaces_text = False
-    """It learns to tell of other files, beside the text of the open one."""
-
     def __init__(self, config: ProjectorConfig, model_id: str = "hef-unsaved") -> None:
         super().__init__()
         self.config = config

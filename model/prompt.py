@@ -43,10 +43,7 @@ class Snippet:
 
 @dataclass(frozen=True)
 class PromptPlan:
-    """Everything that may go in; `snippets` are best first. `comment` opens a line comment.
-
-    What stands before the offset `read_from` of the prefix is told by the pseudo-tokens, and is not read.
-    """
+    """Everything that may go in; `snippets` are best first. `comment` opens a line comment."""
 
     prefix: str
     suffix: str
@@ -54,7 +51,6 @@ class PromptPlan:
     comment: str
     snippets: tuple[Snippet, ...] = ()
     pseudo_tokens: PseudoTokens | None = None
-    read_from: int = 0
 
 
 @dataclass(frozen=True)
@@ -124,12 +120,12 @@ def build_prompt(
     suffix_ids = _suffix_window(plan.suffix, min(limits.suffix_tokens, room // 4), tokenizer) if marks else []
     room -= len(suffix_ids)
     n_prefix = min(limits.prefix_tokens, room)
-    start, prefix_ids = _prefix_window(plan.prefix[plan.read_from :], n_prefix, tokenizer)
+    start, prefix_ids = _prefix_window(plan.prefix, n_prefix, tokenizer)
     snippet_ids, n_snippets = _snippets(plan, min(limits.text_tokens, room - n_prefix), tokenizer)
     left = [*snippet_ids, *path_ids, *prefix_ids]
     return BuiltPrompt(
         prompt=Prompt(tuple(_in_order(left, suffix_ids, marks)), plan.pseudo_tokens, n_told=len(snippet_ids)),
-        prefix_start=plan.read_from + start,
+        prefix_start=start,
         n_context_tokens=len(snippet_ids),
         n_snippets=n_snippets,
         n_path_tokens=len(path_ids),

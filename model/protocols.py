@@ -149,11 +149,6 @@ class Projector(Protocol):
     @property
     def model_id(self) -> str: ...
 
-    @property
-    def replaces_text(self) -> bool:
-        """Whether its rows can stand in for the text that they were made of, that of the open file too."""
-        ...
-
     def project(self, vectors: FloatArray, levels: Sequence[int], budget: int) -> PseudoTokens:
         """Vectors ``[K, M, D]`` of nodes, best first, to pseudo-tokens for at most `budget` positions.
 

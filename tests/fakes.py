@@ -296,9 +296,8 @@ class FakeFuser:
 class FakeProjector:
     """Each vector becomes one pseudo-token: its first H numbers (zeros where D < H) plus its level."""
 
-    def __init__(self, hidden_size: int = 8, replaces_text: bool = False) -> None:
+    def __init__(self, hidden_size: int = 8) -> None:
         self.hidden_size = hidden_size
-        self.replaces_text = replaces_text
         self.model_id = f"fake-projector-{hidden_size}"
         self.calls: list[tuple[int, tuple[int, ...], int]] = []
         """(K, levels, budget) of each call."""

@@ -134,7 +134,7 @@ class _Desk:
         if arm.plain:
             models = replace(models, generator=self.plan.plain().generator)
         settings = arm.settings(row.is_multiline)
-        seen = self._seen(arm, view, row.path)
+        seen = self._seen(arm, view)
         search = GraphRetriever() if arm.kind == GRAPH else Retriever(models.embedder)
         retriever = GuidedRetriever(search)
         models.generator.forget()
@@ -158,11 +158,11 @@ class _Desk:
             warm_ms = (self._clock_s() - began_s) * 1000
         return ArmResult(row.task_id, arm.name, answer, round(elapsed_ms, 1), round(warm_ms, 1))
 
-    def _seen(self, arm: Arm, view: IndexView, path: str) -> IndexView:
+    def _seen(self, arm: Arm, view: IndexView) -> IndexView:
         if not arm.is_dense or self.made is None:
             return view
         if arm.kind == RANDOM:
-            return StrangeView(**vars(view), made=self.made, texts=self.strange, path=path)
+            return StrangeView(**vars(view), made=self.made, texts=self.strange)
         return OnDemandView(**vars(view), made=self.made)
 
     def _clock_s(self) -> float:

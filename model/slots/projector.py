@@ -18,8 +18,6 @@ from model.slots.pairs import PairFormat, together
 class SlotProjector:
     """Gives pairs that a generator on our own runtime takes over."""
 
-    replaces_text = True
-
     def __init__(self, pair_format: PairFormat) -> None:
         """`pair_format` is that of the fuser."""
         layout = pair_format.layout

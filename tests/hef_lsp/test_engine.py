@@ -266,7 +266,6 @@ def test_a_broken_projector_leaves_text() -> None:
 
 class _BrokenProjector:
     model_id = "broken"
-    replaces_text = False
 
     def project(self, vectors: object, levels: object, budget: int) -> FloatArray:
         raise ValueError("shape")

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from engine_rig import request_at, settings_with
-from fakes import FakeBundle, FakeGenerator, FakeProjector, compute_here, fake_bundle, inducing
+from fakes import FakeBundle, FakeGenerator, compute_here, fake_bundle, inducing
 
-from hef_lsp.chunks_above import LEAST_READ_CHARS, MOST_CHUNKS
 from hef_lsp.engine import CompletionEngine
 from hef_lsp.request import CompletionRequest
 from hef_lsp.settings import ContextMode
@@ -135,43 +134,6 @@ def test_dense_waits_for_fusing_and_says_so(work: Workspace) -> None:
     assert prompt.pseudo_tokens is not None
     assert len(prompt.pseudo_tokens) == after.n_pseudo_tokens > 0
     assert "strict" not in work.bundle.generator.calls[-1].prompt_text
-
-
-LONG = "".join(
-    f"def part_{n}(canvas, colour):\n    canvas.line({n}, colour)\n"
-    f"    return canvas.measure_{n}(colour)\n\n\n"
-    for n in range(30)
-)
-
-
-def asked_in_a_long_file(work: Workspace, text: str) -> str:
-    """What the generator reads at the end of `text`."""
-    work.engine.complete(request_at(text + "║\n", path="long.py", invoked=True), GO)
-    return work.bundle.generator.calls[-1].prompt_text
-
-
-def test_memories_of_the_open_file_take_the_place_of_its_text(work: Workspace) -> None:
-    assert isinstance(work.bundle.projector, FakeProjector)
-    work.mode, work.bundle.projector.replaces_text = ContextMode.DENSE, True
-    cursor = LONG + "def last(canvas):\n    canvas."
-    work.write("long.py", cursor)
-    work.index.updater.fuse_pending()
-    short = asked_in_a_long_file(work, cursor)
-    n_nodes, levels, _ = work.bundle.projector.calls[-1]
-    assert n_nodes > MOST_CHUNKS and levels[:MOST_CHUNKS] == (0,) * MOST_CHUNKS
-    work.bundle.projector.replaces_text = False
-    long = asked_in_a_long_file(work, cursor + "x")
-    assert cursor.endswith(short.removeprefix("# long.py\n"))
-    assert LEAST_READ_CHARS <= len(short) < 0.6 * len(long)
-
-
-def test_a_chunk_of_the_open_file_that_was_edited_is_read(work: Workspace) -> None:
-    assert isinstance(work.bundle.projector, FakeProjector)
-    work.mode, work.bundle.projector.replaces_text = ContextMode.DENSE, True
-    work.write("long.py", LONG)
-    work.index.updater.fuse_pending()
-    edited = LONG.replace("measure_27(", "measured(")
-    assert "measured(" in asked_in_a_long_file(work, edited)
 
 
 def test_a_closed_index_costs_the_context_only(work: Workspace) -> None:
