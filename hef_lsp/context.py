@@ -72,6 +72,16 @@ def reads_memories(settings: ContextSettings, models: Models) -> bool:
     return settings.mode is dense or (settings.mode is ContextMode.AUTO and models.preferred_context == dense)
 
 
+def fuses_what_is_missed_only(settings: ContextSettings) -> bool:
+    """Whether memories are made on demand: all of them cost a large workspace an hour of a core."""
+    return settings.mode is ContextMode.AUTO
+
+
+def fusing(settings: ContextSettings, models: Models) -> tuple[bool, bool]:
+    """Whether memories are made at all, and whether of what was missed only."""
+    return reads_memories(settings, models), fuses_what_is_missed_only(settings)
+
+
 class Retrieves(Protocol):
     """An `indexer.retriever.Retriever`."""
 
@@ -187,13 +197,14 @@ class ContextBuilder:
     def _dense(self, asked: _Asked) -> Context:
         if self._models.fuser is None or self._models.projector is None:
             return NO_CONTEXT.with_note("text instead of dense: these models have no fuser or projector")
-        hits = self._retrieve(asked, ancestors=True)
+        hits = self._retrieve(asked, ancestors=not fuses_what_is_missed_only(asked.settings))
         if hits is None:
             return NO_CONTEXT.with_note("not dense: the search in the index failed")
         digests = [hit.node.digest for hit in hits]
         with asked.clock.stage("project"):
             memories = self._guard.attempt("memories", lambda: asked.view.memories(digests)) or {}
             ready = [hit for hit in hits if hit.node.digest in memories]
+            asked.view.wish_for([hit.node.digest for hit in hits if hit not in ready and hit.text])
             room = self._models.generator.context_window // LARGEST_CONTEXT
             budget = min(asked.settings.pseudo_tokens, room)
             rows = self._project(self._models.projector, ready, memories, budget)

@@ -19,6 +19,7 @@ from indexer.store import IndexStore
 from indexer.suffix_index import SuffixSnapshot
 from indexer.vector_store import ExactVectorStore, VectorStore
 from indexer.view import FileFacts, IndexView, Places
+from indexer.wishes import Wishes
 from model.protocols import FloatArray, IntArray
 
 EXACT_UP_TO = 20_000
@@ -35,6 +36,7 @@ class IndexState:
         self.hierarchy = Hierarchy.build({})
         self.files: LayeredMap[str, FileFacts] = LayeredMap()
         self.notes: list[str] = []
+        self.wishes = Wishes()
         self._store, self._embedder_id, self._dimension = store, embedder_id, dimension
         self._max_bytes = max_memory_bytes
         self._keys: VectorStore = ExactVectorStore(dimension)
@@ -176,6 +178,7 @@ class IndexState:
             fuser_id,
             memory_shape,
             memory,
+            self.wishes,
         )
 
 

@@ -17,6 +17,7 @@ from indexer.layered import LayeredMap
 from indexer.store import IndexStore
 from indexer.suffix_index import SuffixSnapshot
 from indexer.vector_store import KeySnapshot
+from indexer.wishes import Wishes
 from model.protocols import FloatArray, IntArray
 
 
@@ -50,6 +51,7 @@ class IndexView:
     fuser_id: str | None
     memory_shape: tuple[int, int]
     memory: SuffixSnapshot
+    wishes: Wishes
 
     def chunk(self, node_id: str) -> Chunk:
         """The chunk at a place, with its text. KeyError if the place is no chunk of this generation."""
@@ -114,6 +116,10 @@ class IndexView:
             return {}
         flat = self.store.vectors(list(dict.fromkeys(digests)), self.fuser_id)
         return {digest: vector.reshape(self.memory_shape) for digest, vector in flat.items()}
+
+    def wish_for(self, digests: Sequence[str]) -> None:
+        """Memories that were missed, the most wanted first: they are made before all others."""
+        self.wishes.add(digests)
 
     def fused(self, digests: Sequence[str]) -> set[str]:
         """Those of `digests` that have a memory by now."""

@@ -73,12 +73,16 @@ class FakeView:
     generation: int = 1
     broken: bool = False
     memory: SuffixSnapshot = field(default_factory=SuffixSnapshot)
+    wished: list[str] = field(default_factory=list)
 
     def __contains__(self, digest: str) -> bool:
         return any(hit.node.digest == digest for hit in self.hits)
 
     def memories(self, digests: Sequence[str]) -> dict[str, FloatArray]:
         return {d: np.full((4, 8), len(d), dtype=np.float32) for d in digests if d in self.fused}
+
+    def wish_for(self, digests: Sequence[str]) -> None:
+        self.wished += digests
 
     def fuse_all(self) -> None:
         self.fused = {hit.node.digest for hit in self.hits}

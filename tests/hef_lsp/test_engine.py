@@ -176,6 +176,7 @@ def test_dense_mode_takes_the_memories_that_exist() -> None:
     prompt = made.generator.calls[0].prompt_text
     assert WIDGET.text.splitlines()[0] in prompt
     assert "load_config" not in prompt
+    assert view.wished == [WIDGET.node.digest]
 
 
 def test_dense_mode_says_where_a_text_did_not_fit() -> None:
@@ -223,6 +224,8 @@ def test_auto_is_what_the_models_prefer(preferred: str) -> None:
     made.engine.complete(request_at("y = ║\n"), GO)
     assert made.engine.last_explanation is not None
     assert made.engine.last_explanation.mode == preferred
+    # Ancestors have memories only where everything is fused.
+    assert {hit.kind for hit in made.engine.last_explanation.hits} == {"chunk"}
 
 
 def test_without_an_index_completions_go_on() -> None:
