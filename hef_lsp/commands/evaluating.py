@@ -59,13 +59,16 @@ def evaluate(
     model: Annotated[str, typer.Option(help="Model name, folder, GGUF file or hub id.")] = "auto",
     checkpoint: Annotated[str, typer.Option(help="Trained weights: a folder, auto, or none.")] = "auto",
     memories: Annotated[Memories, typer.Option(help="What dense arms read.")] = Memories.AUTO,
+    embedder: Annotated[str, typer.Option(help="Retrieval keys: static, minilm or a hub id.")] = "static",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 means all physical cores.")] = 0,
 ) -> None:
     """Measure exact match and edit similarity on a benchmark or your repository, by arm, with the time."""
     from hef_lsp.bench.figures import setting_of
     from hef_lsp.evaluation.arms import UnknownArm, arms_of
 
-    settings = ModelSettings(name=model, checkpoint=checkpoint, memories=memories, threads=threads)
+    settings = ModelSettings(
+        name=model, checkpoint=checkpoint, memories=memories, embedder=embedder, threads=threads
+    )
     try:
         chosen = arms_of(arms)
     except UnknownArm as error:
@@ -73,7 +76,7 @@ def evaluate(
     names = [name.strip() for name in benchmark.split(",") if name.strip()]
     if bool(names) == bool(workspace) or (names and data is None):
         raise fail("give --benchmark and --data for a benchmark, or --workspace for a folder of your own")
-    setting = setting_of("eval") | {"seed": seed, "limit": limit, "suffix": suffix}
+    setting = setting_of("eval") | {"seed": seed, "limit": limit, "suffix": suffix, "embedder": embedder}
     if workspace is not None:
         runs = [_own(workspace, [arm.name for arm in chosen], limit or 30, seed, settings)]
         setting["model"] = runs[0].pop("model")

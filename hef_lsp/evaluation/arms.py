@@ -16,6 +16,8 @@ ITERATIVE = "iterative"
 """Text twice: the second search is guided by what the first round answered (RepoCoder)."""
 GRAPH = "graph"
 """Text: the definitions that the file's imports reach, instead of a search."""
+LEAVES = "leaves"
+"""Dense, of chunks alone and not of files and directories: what `auto` reads."""
 RANDOM = "random"
 """Dense, with the vectors of another repository in place of those found: what vectors say by their shape."""
 KINDS = {
@@ -24,6 +26,7 @@ KINDS = {
     ITERATIVE: ContextMode.TEXT,
     GRAPH: ContextMode.TEXT,
     DENSE: ContextMode.DENSE,
+    LEAVES: ContextMode.AUTO,
     RANDOM: ContextMode.DENSE,
 }
 MEMORY, PLAIN, LORA = "memory", "plain", "lora"
@@ -51,7 +54,7 @@ class Arm:
     @property
     def is_dense(self) -> bool:
         """Whether vectors are read."""
-        return KINDS[self.kind] is ContextMode.DENSE
+        return KINDS[self.kind] in (ContextMode.DENSE, ContextMode.AUTO)
 
     @property
     def n_rounds(self) -> int:

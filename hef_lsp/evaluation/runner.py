@@ -23,6 +23,7 @@ from hef_lsp.evaluation.on_demand import Made, OnDemandView, StrangeView
 from hef_lsp.evaluation.subsets import KnownLines
 from hef_lsp.request import CompletionRequest
 from hef_lsp.scratch_index import scratch_index
+from hef_lsp.settings import ContextMode
 from indexer.index import Index
 from indexer.retriever import Retriever
 from indexer.source_files import FileChange
@@ -130,7 +131,7 @@ class _Desk:
 
     def _answer(self, row: BenchmarkRow, text: str, arm: Arm, view: IndexView) -> ArmResult:
         """By fresh engines, whose stores are empty, and with nothing kept of the prompt before."""
-        models = self.plan.models
+        models = replace(self.plan.models, preferred_context=ContextMode.DENSE)  # for arms in auto mode
         if arm.plain:
             models = replace(models, generator=self.plan.plain().generator)
         settings = arm.settings(row.is_multiline)
