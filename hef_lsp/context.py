@@ -72,16 +72,6 @@ def reads_memories(settings: ContextSettings, models: Models) -> bool:
     return settings.mode is dense or (settings.mode is ContextMode.AUTO and models.preferred_context == dense)
 
 
-def fuses_what_is_missed_only(settings: ContextSettings) -> bool:
-    """Whether memories are made on demand: all of them cost a large workspace an hour of a core."""
-    return settings.mode is ContextMode.AUTO
-
-
-def fusing(settings: ContextSettings, models: Models) -> tuple[bool, bool]:
-    """Whether memories are made at all, and whether of what was missed only."""
-    return reads_memories(settings, models), fuses_what_is_missed_only(settings)
-
-
 class Retrieves(Protocol):
     """An `indexer.retriever.Retriever`."""
 
@@ -197,7 +187,7 @@ class ContextBuilder:
     def _dense(self, asked: _Asked) -> Context:
         if self._models.fuser is None or self._models.projector is None:
             return NO_CONTEXT.with_note("text instead of dense: these models have no fuser or projector")
-        hits = self._retrieve(asked, ancestors=not fuses_what_is_missed_only(asked.settings))
+        hits = self._retrieve(asked, ancestors=True)
         if hits is None:
             return NO_CONTEXT.with_note("not dense: the search in the index failed")
         digests = [hit.node.digest for hit in hits]

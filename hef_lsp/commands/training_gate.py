@@ -20,7 +20,6 @@ from hef_lsp.commands.training_records import read_records
 from hef_lsp.settings import ModelSettings
 
 if TYPE_CHECKING:
-    from hef_lsp.training.gate_samples import Told
     from model.gate import Gate
     from model.gate_fitting import Line
     from model.generator import HfGenerator
@@ -46,10 +45,6 @@ def gate(
     shard: Annotated[
         str, typer.Option(help="Only sample part i of n, as i/n, for several processes; needs --samples.")
     ] = "",
-    dense: Annotated[
-        bool, typer.Option("--dense", help="The same places also with pseudo-tokens, as in dense mode.")
-    ] = False,
-    dense_limit: Annotated[int, typer.Option(min=1, help="So only in so many repositories.")] = 100_000,
     start: Annotated[
         Path | None, typer.Option(help="A gate of before to go on with; it may know fewer features.")
     ] = None,
@@ -58,7 +53,7 @@ def gate(
 ) -> None:
     """Fit the gate that weighs the generator's and the exact memory's candidates."""
     from hef_lsp.models_loading import load_models
-    from hef_lsp.training.gate_samples import Told, is_fit
+    from hef_lsp.training.gate_samples import is_fit
     from model.gate import Gate, load_earlier_gate
     from model.gate_fitting import figures_of, fit_gate
     from model.generator import HfGenerator
@@ -69,16 +64,11 @@ def gate(
     repositories = [repository for repository in read_records(records) if is_fit(repository)][:limit]
     with named_errors():
         earlier = None if start is None else load_earlier_gate(start)
-        models = load_models(ModelSettings(name=model, threads=threads), say_fetching())
-    generator, told = models.generator, None
+        generator = load_models(ModelSettings(name=model, threads=threads), say_fetching()).generator
     if not isinstance(generator, HfGenerator):
         raise fail(f"{model} is no language model of transformers; choose another with --model")
-    if dense:
-        if models.fuser is None or models.projector is None:
-            raise fail(f"{model} has no memories to tell with --dense; leave it out")
-        told = Told(models.fuser, models.projector)
     judged = set(random.Random(seed).sample(range(len(repositories)), len(repositories) // judges))
-    sampling = _Sampling(generator, cursors, inside, seed, samples, told, dense_limit)
+    sampling = _Sampling(generator, cursors, inside, seed, samples)
     sampled = sampling.lines_of(repositories[number::of])
     if shard:
         return
@@ -93,7 +83,6 @@ def gate(
         "repositories": len(repositories) - len(judged),
         "cursors_a_repository": cursors,
         "inside_lines": inside,
-        "dense_repositories": min(dense_limit, len(repositories)) if dense else 0,
         "lines": len(fitted),
         "steps": sum(map(len, fitted)),
         "seed": seed,
@@ -112,18 +101,13 @@ def _write(gate: Gate, output: Path) -> None:
 
 @dataclass(frozen=True)
 class _Sampling:
-    """`cursors` where lines begin, and `inside` within them, of each repository.
-
-    The first `n_dense` repositories are sampled with `told`, too.
-    """
+    """`cursors` where lines begin, and `inside` within them, of each repository."""
 
     generator: HfGenerator
     cursors: int
     inside: int
     seed: int
     folder: Path | None
-    told: Told | None
-    n_dense: int
 
     def lines_of(self, repositories: Sequence[Repository]) -> list[list[Line]]:
         """The lines of each; those kept are not made again."""
@@ -131,30 +115,23 @@ class _Sampling:
         with progress_bar() as progress:
             bar = progress.add_task("repositories", total=len(repositories))
             for number, repository in enumerate(repositories):
-                ways = [None, self.told] if self.told is not None and number < self.n_dense else [None]
-                lines = [
-                    line
-                    for told in ways
-                    for n, inside in ((self.cursors, False), (self.inside, True))
-                    for line in self._lines(repository, n, inside, told)
-                ]
-                sampled.append(lines)
+                lines = self._lines(repository, self.cursors, False)
+                sampled.append(lines + self._lines(repository, self.inside, True))
                 progress.advance(bar)
                 if not err().is_terminal:
                     err().print(f"{number + 1} of {len(repositories)}: {repository.name}", markup=False)
         return sampled
 
-    def _lines(self, repository: Repository, n: int, inside: bool, told: Told | None) -> list[Line]:
+    def _lines(self, repository: Repository, n: int, inside: bool) -> list[Line]:
         from hef_lsp.training.gate_samples import gate_lines
         from model.gate_samples_file import KeptSamples
 
-        kind = f"{n}{' inside' if inside else ''}"
-        way = kind if told is None else f"{kind} {told.fuser.model_id}"
-        kept = KeptSamples(self.folder, self.generator.model_id, way, self.seed) if self.folder else None
+        kind = f"{n} inside" if inside else str(n)
+        kept = KeptSamples(self.folder, self.generator.model_id, kind, self.seed) if self.folder else None
         lines = kept.read(repository.name) if kept else None
         if lines is None:
             chooser = random.Random(f"{self.seed} {repository.name} {kind}")
-            lines = list(gate_lines(repository, self.generator, n, inside, chooser, told))
+            lines = list(gate_lines(repository, self.generator, n, inside, chooser))
             try:
                 if kept is not None:
                     kept.write(repository.name, lines)

@@ -17,7 +17,7 @@ ITERATIVE = "iterative"
 GRAPH = "graph"
 """Text: the definitions that the file's imports reach, instead of a search."""
 LEAVES = "leaves"
-"""Dense, of chunks alone and not of files and directories: what `auto` reads."""
+"""Dense, of chunks alone and not of files and directories."""
 RANDOM = "random"
 """Dense, with the vectors of another repository in place of those found: what vectors say by their shape."""
 KINDS = {
@@ -26,7 +26,7 @@ KINDS = {
     ITERATIVE: ContextMode.TEXT,
     GRAPH: ContextMode.TEXT,
     DENSE: ContextMode.DENSE,
-    LEAVES: ContextMode.AUTO,
+    LEAVES: ContextMode.DENSE,
     RANDOM: ContextMode.DENSE,
 }
 MEMORY, PLAIN, LORA = "memory", "plain", "lora"
@@ -54,7 +54,7 @@ class Arm:
     @property
     def is_dense(self) -> bool:
         """Whether vectors are read."""
-        return KINDS[self.kind] in (ContextMode.DENSE, ContextMode.AUTO)
+        return KINDS[self.kind] is ContextMode.DENSE
 
     @property
     def n_rounds(self) -> int:

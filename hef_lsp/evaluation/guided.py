@@ -1,4 +1,4 @@
-"""A search guided by an answer: RepoCoder's second round (Zhang et al. 2023)."""
+"""Searches for arms: guided by an answer (RepoCoder, Zhang et al. 2023), or of chunks alone."""
 
 from __future__ import annotations
 
@@ -21,3 +21,13 @@ class GuidedRetriever:
 
     def retrieve(self, view: IndexView, query: Query) -> list[Hit]:
         return self.retriever.retrieve(view, replace(query, text=query.text + self.answer))
+
+
+@dataclass
+class LeavesOnly:
+    """Finds chunks alone, not the files and directories above them."""
+
+    retriever: Retrieves
+
+    def retrieve(self, view: IndexView, query: Query) -> list[Hit]:
+        return self.retriever.retrieve(view, replace(query, ancestors=False))

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING
 
 from hef_lsp.documents import DocumentSnapshot
 from hef_lsp.engine import CompletionEngine
-from hef_lsp.evaluation.arms import GRAPH, RANDOM, Arm
+from hef_lsp.evaluation.arms import GRAPH, LEAVES, RANDOM, Arm
 from hef_lsp.evaluation.graph import GraphRetriever
-from hef_lsp.evaluation.guided import GuidedRetriever
+from hef_lsp.evaluation.guided import GuidedRetriever, LeavesOnly
 from hef_lsp.evaluation.on_demand import Made, OnDemandView, StrangeView
 from hef_lsp.evaluation.subsets import KnownLines
 from hef_lsp.request import CompletionRequest
 from hef_lsp.scratch_index import scratch_index
-from hef_lsp.settings import ContextMode
 from indexer.index import Index
 from indexer.retriever import Retriever
 from indexer.source_files import FileChange
@@ -131,13 +130,13 @@ class _Desk:
 
     def _answer(self, row: BenchmarkRow, text: str, arm: Arm, view: IndexView) -> ArmResult:
         """By fresh engines, whose stores are empty, and with nothing kept of the prompt before."""
-        models = replace(self.plan.models, preferred_context=ContextMode.DENSE)  # for arms in auto mode
+        models = self.plan.models
         if arm.plain:
             models = replace(models, generator=self.plan.plain().generator)
         settings = arm.settings(row.is_multiline)
         seen = self._seen(arm, view)
         search = GraphRetriever() if arm.kind == GRAPH else Retriever(models.embedder)
-        retriever = GuidedRetriever(search)
+        retriever = GuidedRetriever(LeavesOnly(search) if arm.kind == LEAVES else search)
         models.generator.forget()
 
         def ask(prefix: str, rest: str) -> str:

@@ -7,8 +7,8 @@ product's prompt. What is read off each step is `model.gate_sampling`.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from model.gate_fitting import Line
 from model.gate_sampling import gate_samples_of
 from model.generator import HfGenerator
 from model.prompt import PromptLimits, PromptPlan, Snippet, build_prompt
-from model.protocols import Fuser, Projector, PseudoTokens
 from model.training.records import Record, Repository
 
 MOST_TOKENS = 10_000_000
@@ -30,21 +29,6 @@ N_LINES = 4
 """Read along at each cursor: what costs is the prompt. The memory holds the file up to the cursor only."""
 LIMITS = PromptLimits(prefix_tokens=384, suffix_tokens=0, text_tokens=512, context_window=8192, reserve=64)
 N_HITS = 6
-N_PSEUDO_TOKENS = 1024
-
-
-@dataclass(frozen=True)
-class Told:
-    """What makes pseudo-tokens of retrieved chunks, as dense mode does."""
-
-    fuser: Fuser
-    projector: Projector
-
-    def of(self, texts: Sequence[str]) -> PseudoTokens | None:
-        """Of texts, best first."""
-        if not texts:
-            return None
-        return self.projector.project(self.fuser.encode(texts), [0] * len(texts), N_PSEUDO_TOKENS)
 
 
 def is_fit(repository: Repository) -> bool:
@@ -63,22 +47,16 @@ def memory_of(repository: Repository, generator: HfGenerator) -> SuffixSnapshot:
 
 
 def gate_lines(
-    repository: Repository,
-    generator: HfGenerator,
-    n_records: int,
-    inside: bool,
-    chooser: random.Random,
-    dense: Told | None = None,
+    repository: Repository, generator: HfGenerator, n_records: int, inside: bool, chooser: random.Random
 ) -> Iterator[Line]:
     """Of at most `n_records` cursors, `N_LINES` lines without context and the same with text.
 
-    With `dense` they are told by pseudo-tokens alone, in place of both. Cursors stand where a line begins,
-        or, with `inside`, within one.
+    Cursors stand where a line begins, or, with `inside`, within one.
     """
     records = [record for record in repository.records if not inside or _is_inside(repository, record)]
     snapshot = memory_of(repository, generator) if records else SuffixSnapshot()
     for record in chooser.sample(records, min(n_records, len(records))):
-        yield from _lines(repository, record, generator, snapshot, inside, dense)
+        yield from _lines(repository, record, generator, snapshot, inside)
 
 
 def _is_inside(repository: Repository, record: Record) -> bool:
@@ -92,7 +70,6 @@ def _lines(
     generator: HfGenerator,
     snapshot: SuffixSnapshot,
     inside: bool,
-    dense: Told | None,
 ) -> Iterator[Line]:
     file = repository.files[record.file]
     cursor = record.offset if inside else file.text.rfind("\n", 0, record.offset) + 1
@@ -103,11 +80,7 @@ def _lines(
     memory = OpenFileMemory(generator.tokenizer.encode).session(snapshot, file.path, prefix)
     shown = [(repository.files[number], place) for number, place in record.hits[:N_HITS]]
     snippets = tuple(Snippet(other.path, other.chunk(place), "#") for other, place in shown)
-    plain = PromptPlan(prefix, "", file.path, "#")
-    if dense is None:
-        plans = [plain, replace(plain, snippets=snippets)]
-    else:
-        plans = [replace(plain, pseudo_tokens=dense.of([snippet.text for snippet in snippets]))]
-    for plan in plans:
+    for told in ((), snippets):
+        plan = PromptPlan(prefix, "", file.path, "#", told)
         prompt = build_prompt(plan, LIMITS, generator.tokenizer, None).prompt
         yield from gate_samples_of(generator, replace(prompt, memory=memory), text)

@@ -13,7 +13,7 @@ def test_an_arm_is_a_mode_with_and_without_memory() -> None:
     assert (context.mode, context.memory) == (ContextMode.TEXT, True)
     assert not arm_of("dense").settings().context.memory
     assert arm_of("graph").settings().context.mode is ContextMode.TEXT
-    assert arm_of("leaves").settings().context.mode is ContextMode.AUTO
+    assert arm_of("leaves").settings().context.mode is ContextMode.DENSE
     assert arm_of("random").is_dense and arm_of("leaves").is_dense and not arm_of("iterative").is_dense
     assert arm_of("iterative").n_rounds == 2 and arm_of("text").n_rounds == 1
 

@@ -36,6 +36,7 @@ ARMS = (
     "none+memory",
     "text+memory",
     "dense+memory",
+    "leaves",
     "iterative",
     "iterative+memory",
     "graph",
@@ -266,3 +267,19 @@ def test_the_second_round_searches_by_the_first_answer(
     assert second == first + "volume(box)"
     list(run_rows(rows, sources, plan_of(bundle, "text")))
     assert len(texts) == 3
+
+
+def test_leaves_are_chunks_alone(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    class Noting(Retriever):
+        def retrieve(self, view: IndexView, query: Query) -> list[Hit]:
+            asked.append(query.ancestors)
+            return super().retrieve(view, query)
+
+    monkeypatch.setattr("hef_lsp.evaluation.runner.Retriever", Noting)
+    sources, rows = loaded(data, tmp_path, 1)
+    bundle = fake_bundle(FakeGenerator())
+    list(run_rows(rows, sources, plan_of(bundle, "dense", "leaves")))
+    assert asked == [True, False]
+    assert [call.prompt.pseudo_tokens is not None for call in bundle.generator.calls] == [True, True]
