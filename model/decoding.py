@@ -61,6 +61,11 @@ class Inputs:
         """Where pseudo-tokens begin and end among the positions."""
         return len(self.before), len(self.keys) - len(self.ids)
 
+    def n_taken(self, begin: int, end: int) -> int:
+        """How many of the positions ``[begin, end)`` are taken over and not read."""
+        first, last = self.places
+        return max(0, min(last, end) - max(first, begin)) if self.slots else 0
+
 
 def _keys_of(rows: PseudoTokens) -> Iterable[int]:
     if isinstance(rows, SlotPairs):

@@ -183,7 +183,8 @@ class HfGenerator:
         began = time.perf_counter()
         n_reused = self._session.rewind(task.inputs.keys)
         logits = self._session.prefill(task.inputs, halt)
-        n_prefilled = self._session.n_positions - n_reused
+        n_read = self._session.n_positions
+        n_prefilled = n_read - n_reused - task.inputs.n_taken(n_reused, n_read)
         prefilled = time.perf_counter()
         decoded = self._decoded(logits, task, rule, halt, on_text)
         n_tokens = len(decoded.token_ids)

@@ -209,7 +209,10 @@ class StopRule:
 
 @dataclass(frozen=True)
 class Generation:
-    """What came out, and what it cost; `n_forwards` are passes after the prompt's. Milliseconds."""
+    """What came out, and what it cost; `n_forwards` are passes after the prompt's. Milliseconds.
+
+    Positions of the prompt were in the cache (`n_reused`), read (`n_prefilled`), or taken over.
+    """
 
     text: str
     stop_reason: StopReason

@@ -13,6 +13,7 @@ from model.generator import HfGenerator
 from model.loading import LoadedModel
 from model.protocols import (
     FloatArray,
+    Generation,
     Interrupted,
     NeverCancelled,
     Prompt,
@@ -353,6 +354,22 @@ def test_a_generator_reads_slots_before_the_text(parts: Parts) -> None:
     with_slots = said(parts, Prompt(parts.ids(TAIL), rows))
     assert with_slots
     assert with_slots != said(parts, Prompt(parts.ids(TAIL)))
+
+
+def test_slots_are_not_counted_as_read(parts: Parts) -> None:
+    generator = HfGenerator(parts.loaded, session=parts.runtime)
+    ids, n_before = parts.ids(TAIL)[:4], len(parts.introduction)
+
+    def told(text: str) -> Generation:
+        pairs = parts.projector.project(parts.fuser.encode([text]), [0], 48)
+        assert len(pairs) > len(ids)
+        return generator.generate(Prompt(ids, pairs), StopRule(max_tokens=1), NeverCancelled())
+
+    first, other, again = told(TEXT), told(OTHER), told(OTHER)
+    assert n_before < first.n_prefilled <= n_before + len(ids)
+    assert other.n_reused == n_before
+    assert 0 < other.n_prefilled <= len(ids)
+    assert again.n_prefilled == 1
 
 
 def test_slots_with_nothing_to_read_after_them_are_left_out(parts: Parts) -> None:
