@@ -40,7 +40,10 @@ class Places:
 
 @dataclass(frozen=True)
 class IndexView:
-    """`memory_shape` is the fuser's M and D, zeros without a fuser; `memory` the exact memory so far."""
+    """`memory_shape` is the fuser's M and D, zeros without a fuser; `memory` the exact memory so far.
+
+    `wishes` are those of all generations.
+    """
 
     generation: int
     hierarchy: Hierarchy

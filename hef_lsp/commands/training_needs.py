@@ -64,6 +64,7 @@ def needs(
             progress.advance(bar)
     try:
         learnt = fit.solved()
+        figures = figures_of(learnt, judging, fuser.format.n_pairs)
     except ValueError as error:
         raise fail(f"{error}; give more --records") from error
     provenance = {
@@ -72,7 +73,7 @@ def needs(
         "chunks_a_repository": chunks,
         "rows": fit.n_rows,
         "seed": seed,
-        "judged_on": asdict(figures_of(learnt, judging, fuser.format.n_pairs)),
+        "judged_on": asdict(figures),
     }
     try:
         replace(learnt, provenance=provenance).save(output)

@@ -171,14 +171,16 @@ class FastRuntime:
             if reason is not None:
                 return reason
             begin = self.n_positions
-            first_slot, end_of_slots = inputs.places if inputs.slots else (0, 0)
+            end = min(begin + self._chunk, len(inputs.keys))
+            first_slot, end_of_slots = inputs.places
             if inputs.slots and first_slot <= begin < end_of_slots:
                 del self._keys[first_slot:]
                 self._take(inputs.slots, inputs.keys[first_slot:end_of_slots])
                 continue
-            if not begin and first_slot and self._remember_introduction(inputs.before):
-                continue
-            end = min(begin + self._chunk, first_slot if begin < first_slot else len(inputs.keys))
+            if inputs.slots and begin < first_slot:
+                if not begin and self._remember_introduction(inputs.before):
+                    continue
+                end = min(end, first_slot)
             with torch.inference_mode():
                 rows = self._rows(inputs, begin, end)
                 few = end - begin <= self.row_costs.n_few

@@ -7,7 +7,7 @@ For one token it is some thirty calls of torch a layer; each call left out count
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import NamedTuple
@@ -25,6 +25,7 @@ ROWS_AT_ONCE = 16
 """On a CPU plain matrices had better read multiples of so many rows: each number has a kernel."""
 N_SHARP = 32
 """Tokens whose logits are worked out in float32."""
+BeforeLayer = Callable[[int, torch.Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,17 @@ def places_of(stack: Stack, n_rows: int, slots: Slots) -> Iterator[Place]:
         yield Place(slots.cos, slots.sin, new, keys, values, mask)
 
 
-def run_layers(stack: Stack, rows: torch.Tensor, slots: Slots) -> torch.Tensor:
-    """Reads the residual rows ``[R, H]``, float32, in place; writes their keys and values to `slots`."""
+def run_layers(
+    stack: Stack, rows: torch.Tensor, slots: Slots, before: BeforeLayer | None = None
+) -> torch.Tensor:
+    """Reads the residual rows ``[R, H]``, float32, in place; writes their keys and values to `slots`.
+
+    `before` is called with each layer's number and rows, and may raise to leave off.
+    """
     n_rows = rows.shape[0]
-    for layer, place in zip(stack.layers, places_of(stack, n_rows, slots), strict=True):
+    for number, (layer, place) in enumerate(zip(stack.layers, places_of(stack, n_rows, slots), strict=True)):
+        if before is not None:
+            before(number, rows)
         run_layer(stack, layer, n_rows, rows, place)
     return rows
 

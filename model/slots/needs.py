@@ -40,7 +40,7 @@ class Needs:
 
     def scores(self, layer: int, rows: Tensor) -> Tensor:
         """Unit rows ``[n, H]`` to ``[G, n]``; the higher, the more will be looked there."""
-        return (pad(rows, (0, 1), value=1.0) @ self.weights[layer].to(rows)).T
+        return (with_one(rows) @ self.weights[layer].to(rows)).T
 
     def fits(self, n_layers: int, n_kv_heads: int, hidden_size: int) -> bool:
         """Whether it is for a generator of this shape."""
@@ -52,6 +52,11 @@ class Needs:
         path.write_bytes(
             safetensors.torch.save({_WEIGHTS: self.weights.half().contiguous()}, {_ABOUT: about})
         )
+
+
+def with_one(rows: Tensor) -> Tensor:
+    """Rows ``[..., H]`` and a one behind each, ``[..., H + 1]``."""
+    return pad(rows, (0, 1), value=1.0)
 
 
 def load_needs(path: Path) -> Needs:

@@ -11,9 +11,8 @@ from statistics import mean
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from model.slots.needs import Needs
+from model.slots.needs import Needs, with_one
 from model.slots.reader import Watched
 
 RIDGE = 5e-5
@@ -30,7 +29,7 @@ class NeedsFit:
 
     def add(self, watched: Watched) -> None:
         """Rows and scores of one text."""
-        rows = pad(watched.rows, (0, 1), value=1.0)
+        rows = with_one(watched.rows)
         squares, products = rows.mT @ rows, rows.mT @ watched.scores.mT
         self._squares = squares if self._squares is None else self._squares + squares
         self._products = products if self._products is None else self._products + products
@@ -56,7 +55,9 @@ class NeedsFigures:
 
 
 def figures_of(needs: Needs, texts: list[Watched], n_pairs: int) -> NeedsFigures:
-    """How well the best `n_pairs` of each text are told."""
+    """How well the best `n_pairs` of each text are told. Raises ValueError without any text."""
+    if not texts:
+        raise ValueError("no text to judge by")
     found, mass = [], []
     for watched in texts:
         told = torch.stack([needs.scores(layer, rows) for layer, rows in enumerate(watched.rows)]).flatten()

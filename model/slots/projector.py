@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from model.layers import tensor_of
@@ -31,7 +32,8 @@ class SlotProjector:
         """
         if len(vectors) != len(levels):
             raise ValueError(f"{len(levels)} levels for {len(vectors)} nodes: give one level a node")
+        if not len(vectors):
+            numbers = np.zeros((0, 2 * self._format.layout.head_size), dtype=np.float32)
+            return SlotPairs(np.zeros(0, dtype=np.int64), numbers)
         nodes = [self._format.unpacked(tensor_of(node, torch.device("cpu"))) for node in vectors[::-1]]
-        if not nodes or budget <= 0:
-            nodes = [self._format.unpacked(torch.zeros(self._format.n_vectors, self._format.dimension))]
         return together(nodes).best_of_heads(budget).to_take_over()

@@ -8,7 +8,7 @@ of a cache so); where that was learnt (`model.slots.needs`), the first reading t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,13 +21,13 @@ from model.protocols import NEVER, CancelSignal, Interrupted
 from model.runtime.attention import Attention, grouped, mask_of, ungrouped
 from model.runtime.layers import (
     ROWS_AT_ONCE,
+    BeforeLayer,
     Stack,
     add_gated,
     embedded,
     heads_of,
-    places_of,
     queries_of,
-    run_layer,
+    run_layers,
     unit_rows,
 )
 from model.runtime.static_cache import Slots, StaticCache
@@ -82,11 +82,12 @@ class SlotReader:
             begin, needs = self._introduced(), self.needs
             end, told = begin + len(token_ids), list[Tensor]()
 
-            def tell(layer: int, rows: Tensor) -> None:
+            def before(layer: int, rows: Tensor) -> None:
+                _stop_if(cancel)
                 if needs is not None:
                     told.append(needs.scores(layer, unit_rows(rows[: len(token_ids)], self._stack.plan)))
 
-            self._run(token_ids, begin, cancel, tell)
+            self._run(token_ids, begin, before)
             scores = torch.stack(told) if told else self._watched(token_ids, begin, end, cancel)
             return self._without_positions(begin, end), scores
 
@@ -95,33 +96,20 @@ class SlotReader:
         plan, rows = self._stack.plan, list[Tensor]()
         with torch.inference_mode():
             begin = self._introduced()
-            self._run(
-                token_ids, begin, NEVER, lambda _, seen: rows.append(unit_rows(seen[: len(token_ids)], plan))
-            )
+            self._run(token_ids, begin, lambda _, seen: rows.append(unit_rows(seen[: len(token_ids)], plan)))
             scores = self._watched(token_ids, begin, begin + len(token_ids), NEVER)
             return Watched(torch.stack(rows), scores)
 
     def _introduced(self) -> int:
         """Where texts begin."""
         if not self._is_introduced:
-            self._run(self._introduction, 0, NEVER)
+            self._run(self._introduction, 0)
             self._is_introduced = True
         return len(self._introduction)
 
-    def _run(
-        self,
-        token_ids: Sequence[int],
-        begin: int,
-        cancel: CancelSignal,
-        show: Callable[[int, Tensor], None] = lambda *_: None,
-    ) -> None:
-        """Each layer is shown its rows."""
-        rows, stack = self._embedded(token_ids), self._stack
-        places = places_of(stack, len(rows), self._cache.slots(begin, begin + len(rows)))
-        for number, (layer, place) in enumerate(zip(stack.layers, places, strict=True)):
-            _stop_if(cancel)
-            show(number, rows)
-            run_layer(stack, layer, len(rows), rows, place)
+    def _run(self, token_ids: Sequence[int], begin: int, before: BeforeLayer | None = None) -> None:
+        rows = self._embedded(token_ids)
+        run_layers(self._stack, rows, self._cache.slots(begin, begin + len(rows)), before)
 
     def _embedded(self, token_ids: Sequence[int]) -> Tensor:
         """Filled up at the end, where none sees it: each number of rows would need kernels of its own."""

@@ -59,6 +59,11 @@ def test_a_fit_without_texts_is_refused() -> None:
         NeedsFit().solved()
 
 
+def test_figures_without_texts_are_refused() -> None:
+    with pytest.raises(ValueError, match="no text to judge by"):
+        figures_of(Needs(torch.zeros(1, 2, 3)), [], 8)
+
+
 def test_a_reading_is_scored_by_the_maps_and_keeps_its_keys_and_values(parts: Parts) -> None:
     needs, ids = random_needs(parts), parts.ids(TEXT)
     keys_values, scores = reader_by(parts, needs).read(ids)

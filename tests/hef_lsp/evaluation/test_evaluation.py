@@ -248,38 +248,36 @@ def test_figures_and_differences(data: Path, tmp_path: Path) -> None:
     assert report["differences"]["text - none"]["em"]["value"] == 0.5
 
 
-def test_the_second_round_searches_by_the_first_answer(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    texts: list[str] = []
+@pytest.fixture
+def queries(monkeypatch: pytest.MonkeyPatch) -> list[Query]:
+    """What the arms' searches are asked."""
+    asked: list[Query] = []
 
     class Noting(Retriever):
         def retrieve(self, view: IndexView, query: Query) -> list[Hit]:
-            texts.append(query.text)
+            asked.append(query)
             return super().retrieve(view, query)
 
     monkeypatch.setattr("hef_lsp.evaluation.runner.Retriever", Noting)
+    return asked
+
+
+def test_the_second_round_searches_by_the_first_answer(
+    data: Path, tmp_path: Path, queries: list[Query]
+) -> None:
     sources, rows = loaded(data, tmp_path, 1)
     bundle = fake_bundle(FakeGenerator(["volume(box)"]))
     (result,) = run_rows(rows, sources, plan_of(bundle, "iterative"))
     assert result.prediction == "volume(box)" and result.arm == "iterative"
-    first, second = texts
+    first, second = (query.text for query in queries)
     assert second == first + "volume(box)"
     list(run_rows(rows, sources, plan_of(bundle, "text")))
-    assert len(texts) == 3
+    assert len(queries) == 3
 
 
-def test_leaves_are_chunks_alone(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bool] = []
-
-    class Noting(Retriever):
-        def retrieve(self, view: IndexView, query: Query) -> list[Hit]:
-            asked.append(query.ancestors)
-            return super().retrieve(view, query)
-
-    monkeypatch.setattr("hef_lsp.evaluation.runner.Retriever", Noting)
+def test_leaves_are_chunks_alone(data: Path, tmp_path: Path, queries: list[Query]) -> None:
     sources, rows = loaded(data, tmp_path, 1)
     bundle = fake_bundle(FakeGenerator())
     list(run_rows(rows, sources, plan_of(bundle, "dense", "leaves")))
-    assert asked == [True, False]
+    assert [query.ancestors for query in queries] == [True, False]
     assert [call.prompt.pseudo_tokens is not None for call in bundle.generator.calls] == [True, True]
