@@ -20,6 +20,8 @@ LEAVES = "leaves"
 """Dense, of chunks alone and not of files and directories."""
 RANDOM = "random"
 """Dense, with the vectors of another repository in place of those found: what vectors say by their shape."""
+ADVERSARIAL = "adversarial"
+"""Chunks as in `leaves`, each replaced by the one of another repository that is most like it."""
 KINDS = {
     NONE: ContextMode.NONE,
     TEXT: ContextMode.TEXT,
@@ -28,7 +30,11 @@ KINDS = {
     DENSE: ContextMode.DENSE,
     LEAVES: ContextMode.DENSE,
     RANDOM: ContextMode.DENSE,
+    ADVERSARIAL: ContextMode.DENSE,
 }
+CHUNKS_ALONE = frozenset({LEAVES, ADVERSARIAL})
+STRANGE = frozenset({RANDOM, ADVERSARIAL})
+"""Those that are told of another repository."""
 MEMORY, PLAIN, LORA = "memory", "plain", "lora"
 """With exact memory; without the checkpoint's adapter; with it, as is usual, for who wants to say so."""
 LARGEST_BUDGET = 4096

@@ -10,12 +10,13 @@ import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from indexer.hierarchy import Node, NodeKind
 from indexer.view import IndexView
-from model.protocols import FloatArray, Fuser
+from model.protocols import Embedder, FloatArray, Fuser
 
 
 class Made:
@@ -82,3 +83,40 @@ class StrangeView(IndexView):
         """digest -> ``[M, D]``."""
         wanted = [self.texts[zlib.crc32(digest.encode()) % len(self.texts)] for digest in digests]
         return dict(zip(digests, self.made.of_texts(wanted), strict=True))
+
+
+class Strangers:
+    """The chunks of another repository, and which of them are most like some texts."""
+
+    def __init__(self, texts: Sequence[str], embedder: Embedder) -> None:
+        self.texts, self._embedder = texts, embedder
+
+    def some(self, most: int) -> Sequence[str]:
+        """At most so many, from all over it."""
+        return self.texts[:: max(1, len(self.texts) // most)][:most]
+
+    def likest(self, texts: Sequence[str]) -> list[str]:
+        """For each of `texts` the one whose key is nearest to its own."""
+        nearest = (self._embedder.embed(texts) @ self._keys.T).argmax(axis=1)
+        return [self.texts[number] for number in nearest]
+
+    @cached_property
+    def _keys(self) -> FloatArray:
+        return self._embedder.embed(self.texts)
+
+
+@dataclass(frozen=True)
+class LookalikeView(IndexView):
+    """One whose memories are those of the texts of another repository that are most like its own chunks.
+
+    The control for retrieval that looks right and is not: names and shapes that are nearly those at hand.
+    """
+
+    made: Made
+    strangers: Strangers
+
+    def memories(self, digests: Sequence[str]) -> dict[str, FloatArray]:
+        """digest -> ``[M, D]``, of chunks."""
+        texts = self.store.texts(digests)
+        likest = self.strangers.likest([texts[digest] for digest in digests])
+        return dict(zip(digests, self.made.of_texts(likest), strict=True))

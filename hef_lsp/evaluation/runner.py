@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from hef_lsp.documents import DocumentSnapshot
 from hef_lsp.engine import CompletionEngine
-from hef_lsp.evaluation.arms import GRAPH, LEAVES, RANDOM, Arm
+from hef_lsp.evaluation.arms import ADVERSARIAL, CHUNKS_ALONE, GRAPH, RANDOM, STRANGE, Arm
 from hef_lsp.evaluation.graph import GraphRetriever
 from hef_lsp.evaluation.guided import GuidedRetriever, LeavesOnly
-from hef_lsp.evaluation.on_demand import Made, OnDemandView, StrangeView
+from hef_lsp.evaluation.on_demand import LookalikeView, Made, OnDemandView, Strangers, StrangeView
 from hef_lsp.evaluation.subsets import KnownLines
 from hef_lsp.request import CompletionRequest
 from hef_lsp.scratch_index import scratch_index
@@ -79,18 +79,18 @@ def run_rows(rows: Sequence[BenchmarkRow], sources: Path, plan: RunPlan) -> Iter
         if not left:
             continue
         kinds = {arm.kind for _, todo in left for arm in todo}
-        strange = _strange_texts(repository, sources, plan.models) if RANDOM in kinds else []
+        strangers = _strangers(repository, sources, plan.models) if kinds & STRANGE else None
         made = Made(plan.models.fuser) if plan.models.fuser is not None else None
         with scratch_index(sources / repository, plan.models, search_only=False) as index:
             view = index.view()
             texts = ((path, chunk.text) for path in view.files for chunk in view.file_chunks(path))
-            desk = _Desk(index, plan, KnownLines(texts), made, strange)
+            desk = _Desk(index, plan, KnownLines(texts), made, strangers)
             for row, todo in left:
                 yield from desk.answers(row, todo)
 
 
-def _strange_texts(repository: str, sources: Path, models: ModelBundle) -> list[str]:
-    """Chunks from all over the repository that follows in the folder of sources. Raises NoBenchmark."""
+def _strangers(repository: str, sources: Path, models: ModelBundle) -> Strangers:
+    """The chunks of the repository that follows in the folder of sources. Raises NoBenchmark."""
     folder = (sources / repository).parent
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     after = names.index(Path(repository).name) + 1
@@ -99,8 +99,9 @@ def _strange_texts(repository: str, sources: Path, models: ModelBundle) -> list[
             view = other.view()
             texts = [chunk.text for path in sorted(view.files) for chunk in view.file_chunks(path)]
         if models.fuser is not None and texts:
-            return texts[:: max(1, len(texts) // STRANGE_CHUNKS)][:STRANGE_CHUNKS]
-    raise NoBenchmark(f"{folder} holds no second repository, or the models no fuser, for the arm {RANDOM!r}")
+            return Strangers(texts, models.embedder)
+    arms = " or ".join(sorted(STRANGE))
+    raise NoBenchmark(f"{folder} holds no second repository, or the models no fuser, for an arm {arms}")
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class _Desk:
     plan: RunPlan
     known: KnownLines
     made: Made | None
-    strange: Sequence[str]
+    strangers: Strangers | None
 
     def answers(self, row: BenchmarkRow, arms: Sequence[Arm]) -> Iterator[ArmResult]:
         """The file is masked in the index while its row runs, and put back after it."""
@@ -136,7 +137,7 @@ class _Desk:
         settings = arm.settings(row.is_multiline)
         seen = self._seen(arm, view)
         search = GraphRetriever() if arm.kind == GRAPH else Retriever(models.embedder)
-        retriever = GuidedRetriever(LeavesOnly(search) if arm.kind == LEAVES else search)
+        retriever = GuidedRetriever(LeavesOnly(search) if arm.kind in CHUNKS_ALONE else search)
         models.generator.forget()
 
         def ask(prefix: str, rest: str) -> str:
@@ -161,8 +162,10 @@ class _Desk:
     def _seen(self, arm: Arm, view: IndexView) -> IndexView:
         if not arm.is_dense or self.made is None:
             return view
-        if arm.kind == RANDOM:
-            return StrangeView(**vars(view), made=self.made, texts=self.strange)
+        if self.strangers is not None and arm.kind == RANDOM:
+            return StrangeView(**vars(view), made=self.made, texts=self.strangers.some(STRANGE_CHUNKS))
+        if self.strangers is not None and arm.kind == ADVERSARIAL:
+            return LookalikeView(**vars(view), made=self.made, strangers=self.strangers)
         return OnDemandView(**vars(view), made=self.made)
 
     def _clock_s(self) -> float:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeGenerator, fake_bundle
+from fakes import FakeEmbedder, FakeGenerator, fake_bundle
 
 from hef_lsp.evaluation.arms import arm_of
+from hef_lsp.evaluation.on_demand import Strangers
 from hef_lsp.evaluation.report import report_of
 from hef_lsp.evaluation.runner import ArmResult, RunPlan, run_rows
 from indexer.index import IndexView
@@ -153,7 +154,8 @@ def test_what_is_done_is_not_run_again(data: Path, tmp_path: Path) -> None:
     assert len([*results]) == 3
 
 
-def test_random_reads_vectors_of_another_repository(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["random", "adversarial"])
+def test_strange_arms_read_vectors_of_another_repository(data: Path, tmp_path: Path, kind: str) -> None:
     sources, rows = loaded(data, tmp_path, 1)
     bundle = fake_bundle(FakeGenerator())
     fused: list[str] = []
@@ -161,12 +163,20 @@ def test_random_reads_vectors_of_another_repository(data: Path, tmp_path: Path) 
     encode, project = bundle.fuser.encode, bundle.projector.project  # type: ignore[union-attr]
     bundle.fuser.encode = lambda texts, _=None: fused.extend(texts) or encode(texts)  # type: ignore
     bundle.projector.project = lambda vectors, *rest: told.append(vectors) or project(vectors, *rest)  # type: ignore
-    list(run_rows(rows, sources, plan_of(bundle, "dense", "random")))
+    list(run_rows(rows, sources, plan_of(bundle, "leaves", kind)))
     strangers = encode([text for text in fused if "unrelated" in text])
-    of_dense, of_random = told
-    assert len(strangers) and len(of_random) == len(of_dense)
-    assert all(any((row == other).all() for other in strangers) for row in of_random)
-    assert not any(any((row == other).all() for other in strangers) for row in of_dense)
+    of_leaves, of_strangers = told
+    assert len(strangers) and len(of_strangers)
+    assert all(any((row == other).all() for other in strangers) for row in of_strangers)
+    assert not any(any((row == other).all() for other in strangers) for row in of_leaves)
+
+
+def test_of_strangers_the_likest_are_found_and_some_are_from_all_over() -> None:
+    texts = [f"def number_{number}(): return {number}" for number in range(100)]
+    strangers = Strangers(texts, FakeEmbedder())
+    assert strangers.likest([texts[70], texts[3]]) == [texts[70], texts[3]]
+    some = strangers.some(10)
+    assert len(some) == 10 and some[0] == texts[0] and some[-1] == texts[90]
 
 
 def test_without_a_second_repository_there_are_no_strangers(data: Path, tmp_path: Path) -> None:
