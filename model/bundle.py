@@ -28,6 +28,7 @@ from model.projector import ProjectorConfig
 from model.protocols import Embedder, Fuser, Generator, NeverCancelled, Projector, Prompt, StopRule
 from model.runtime.fast_runtime import FastRuntime
 from model.slots.fuser import SlotFuser
+from model.slots.maps import SlotMaps, maps_for
 from model.slots.needs import Needs, needs_for
 from model.slots.projector import SlotProjector
 from model.slots.reader import AGAIN, SlotReader, introduction_of
@@ -92,7 +93,7 @@ def load_bundle(
     session = _fast_session(loaded)
     takes_slots = memories == SLOTS or (memories == AUTO and context != DENSE)
     if takes_slots and isinstance(session, FastRuntime):
-        fuser, projector = slot_side(session, loaded, needs_for(short_name))
+        fuser, projector = slot_side(session, loaded, needs_for(short_name), maps_for(short_name))
     generator = HfGenerator(replace(loaded, changes={}), gate_for(short_name), session)
     _warm_up(generator)
     return ModelBundle(
@@ -108,12 +109,14 @@ def load_bundle(
     )
 
 
-def slot_side(session: FastRuntime, loaded: LoadedModel, needs: Needs | None) -> tuple[Fuser, Projector]:
+def slot_side(
+    session: FastRuntime, loaded: LoadedModel, needs: Needs | None, maps: SlotMaps | None
+) -> tuple[Fuser, Projector]:
     """What makes memories of the generator's own keys and values, and chooses among them."""
     tokenizer = loaded.tokenizer
     reader = SlotReader(session.stack, introduction_of(tokenizer), tokenizer.encode(AGAIN), needs)
     fuser = SlotFuser(reader, tokenizer.encode_batch, loaded.model_id)
-    return fuser, SlotProjector(fuser.format)
+    return fuser, SlotProjector(fuser.format, maps)
 
 
 def _warm_up(generator: HfGenerator) -> None:

@@ -14,6 +14,7 @@ import typer
 
 from hef_lsp.commands.console import out
 from hef_lsp.commands.training_gate import gate
+from hef_lsp.commands.training_maps import maps
 from hef_lsp.commands.training_needs import needs
 from hef_lsp.commands.training_pack import pack, rows, unpack_results
 from hef_lsp.commands.training_records import make_records
@@ -23,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Make training data, pack it for another machine, bring weights home."
 )
 
-for command in (utility, rows, run, ablate, gate, needs, pack, unpack_results):
+for command in (utility, rows, run, ablate, gate, needs, maps, pack, unpack_results):
     app.command()(command)
 
 Folder = Annotated[

@@ -180,7 +180,7 @@ class StaticCache:
         # Zeros, not anything: passes look past the slots in use, and no mask hides what is not finite.
         data = torch.zeros((n_layers, n_rows, capacity, width), dtype=self._data.dtype, device=self._device)
         data[:, :, :n_used] = self._data[:, :, :n_used]
-        cos, sin = _angles(self._plan, capacity)
+        cos, sin = angles_of(self._plan, capacity)
         self._data, self._cos, self._sin = data, cos.to(self._device), sin.to(self._device)
         if self._hidden is not None:
             self._hidden = pad(self._hidden, (0, capacity - self._hidden.shape[-1]))
@@ -196,7 +196,7 @@ def _starts(begin: int, n_absent: torch.Tensor) -> list[int]:
     return [n if n >= begin else 0 for n in n_empty]
 
 
-def _angles(plan: Plan, n_positions: int) -> tuple[torch.Tensor, torch.Tensor]:
+def angles_of(plan: Plan, n_positions: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosines and sines ``[T, 1, D]`` of the model's own rotary embedding.
 
     The sign by which it turns the halves stands in the sine, so that a roll does the rest.

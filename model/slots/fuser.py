@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from model.layers import tensor_of
 from model.protocols import NEVER, BoolArray, CancelSignal, FloatArray
@@ -63,9 +62,13 @@ class SlotFuser:
         result = np.zeros((len(texts), self.n_vectors, self.dimension), dtype=np.float32)
         for place, ids in enumerate(self.token_ids(texts)):
             if ids:
-                pairs = pairs_of(*(part.cpu() for part in self.reader.read(ids, cancel)))
-                result[place] = self._kept(pairs)
+                result[place] = self.format.packed(self.pairs_of(ids, cancel))
         return result
+
+    def pairs_of(self, token_ids: Sequence[int], cancel: CancelSignal = NEVER) -> Pairs:
+        """The pairs to keep of a text. Raises `Interrupted` within a layer's time once `cancel` is set."""
+        whole = pairs_of(*(part.cpu() for part in self.reader.read(token_ids, cancel)))
+        return whole.best(self.format.n_pairs)
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """What is read of each text; nothing of blank ones."""
@@ -80,8 +83,5 @@ class SlotFuser:
                 raise ValueError(f"{int(present.sum())} children in one parent, at most {MAX_CHILDREN}")
             parts = [self.format.unpacked(tensor_of(child, CPU)) for child in family[present]]
             if parts:
-                result[place] = self._kept(together(parts))
+                result[place] = self.format.packed(together(parts).best(self.format.n_pairs))
         return result
-
-    def _kept(self, pairs: Pairs) -> Tensor:
-        return self.format.packed(pairs.best(self.format.n_pairs))

@@ -6,24 +6,19 @@ it too (`model.slots.reader`), at twice the cost; the maps are fitted to that by
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn.functional import pad
 
-from model.errors import ModelCorrupt
+from model.slots.learnt_file import digest_of, load_learnt, save_learnt
 
 NEEDS_VERSION = 1
 NEEDS_FOLDER = Path(__file__).parent.parent / "needs"
-_WEIGHTS, _ABOUT = "weights", "about"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +31,7 @@ class Needs:
     @cached_property
     def digest(self) -> str:
         """Names the weights: other ones choose other pairs."""
-        return blake2b(self.weights.half().cpu().numpy().tobytes(), digest_size=4).hexdigest()
+        return digest_of(self.weights)
 
     def scores(self, layer: int, rows: Tensor) -> Tensor:
         """Unit rows ``[n, H]`` to ``[G, n]``; the higher, the more will be looked there."""
@@ -48,10 +43,7 @@ class Needs:
 
     def save(self, path: Path) -> None:
         """Raises OSError."""
-        about = json.dumps({"format_version": NEEDS_VERSION, "provenance": dict(self.provenance)})
-        path.write_bytes(
-            safetensors.torch.save({_WEIGHTS: self.weights.half().contiguous()}, {_ABOUT: about})
-        )
+        save_learnt(path, self.weights, NEEDS_VERSION, self.provenance)
 
 
 def with_one(rows: Tensor) -> Tensor:
@@ -61,17 +53,7 @@ def with_one(rows: Tensor) -> Tensor:
 
 def load_needs(path: Path) -> Needs:
     """Raises ModelCorrupt for a file that holds none."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})[_ABOUT])
-            weights = file.get_tensor(_WEIGHTS).float()
-        if about["format_version"] != NEEDS_VERSION or weights.ndim != 3 or not weights.isfinite().all():
-            raise ValueError("another format")
-        return Needs(weights, about["provenance"])
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ModelCorrupt(
-            f"{path} does not say what a generator needs ({error}); install hef-lsp again"
-        ) from error
+    return Needs(*load_learnt(path, NEEDS_VERSION, 3))
 
 
 def needs_for(name: str) -> Needs | None:

@@ -64,7 +64,7 @@ class SlotReader:
         """Token ids; `introduction` is `introduction_of` the generator's tokenizer. Without `needs` texts are
         read twice. Raises ValueError where those are another generator's."""
         self.layout = SlotLayout.of(stack.plan)
-        self._stack = stack
+        self.plan, self._stack = stack.plan, stack
         self._introduction, self._again = list(introduction), list(again)
         shape = self.layout.n_layers, self.layout.n_kv_heads, stack.plan.embedding.shape[1]
         if needs is not None and not needs.fits(*shape):

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_models import save_tiny_gguf, save_tiny_model
 from typer.testing import CliRunner
 
 from hef_lsp.cli import app
 from hef_lsp.commands.training_view import TrainingView
+from model.slots.maps import load_maps
 from model.slots.needs import load_needs
 from model.training.records import Record, RecordFile, Repository, read_repositories, write_repositories
 
@@ -55,19 +57,20 @@ def test_results_that_are_none_are_told(tmp_path: Path) -> None:
     assert "fetch the results of the run again" in message
 
 
-@pytest.mark.parametrize("what", ["gate", "needs"])
+@pytest.mark.parametrize("what", ["gate", "needs", "maps"])
 def test_records_that_are_none_are_told(tmp_path: Path, what: str) -> None:
     (tmp_path / "records.xz").write_text("no records")
     message = said("train", what, "--records", str(tmp_path / "records.xz"), "--out", str(tmp_path / "out"))
     assert "make them anew with `hef-lsp train data`" in message
 
 
-def chunky(name: str) -> Repository:
+def chunky(name: str, cursors: tuple[int, ...] = ()) -> Repository:
     lines = [
         f"def {name}_{n}(first, second):\n    return first.{name} + second.{name}_{n}" for n in range(12)
     ]
     spans = tuple((2 * n, 2 * n + 6) for n in range(0, 18, 3))
-    return Repository(name, "MIT", (RecordFile(f"{name}.py", "\n".join(lines), spans),), ())
+    records = tuple(Record(0, offset, False, True, ((0, 0), (0, 1))) for offset in cursors)
+    return Repository(name, "MIT", (RecordFile(f"{name}.py", "\n".join(lines), spans),), records)
 
 
 def test_needs_are_learnt_of_records(tmp_path: Path) -> None:
@@ -80,6 +83,30 @@ def test_needs_are_learnt_of_records(tmp_path: Path) -> None:
     needs = load_needs(learnt)
     assert needs.provenance["repositories"] == 3
     assert needs.provenance["judged_on"]["texts"] > 0
+
+
+def test_maps_are_learnt_of_records(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "model")
+    records, learnt = tmp_path / "records.xz", tmp_path / "maps.safetensors"
+    write_repositories(records, [chunky(name, (300, 420)) for name in ("alpha", "beta", "gamma")])
+    arguments = ("--records", str(records), "--out", str(learnt), "--judges", "3", "--judged", "2")
+    arguments = (*arguments, "--examples", "8", "--rank", "2", "--model", str(tmp_path / "model"))
+    result = CliRunner().invoke(app, ["train", "maps", *arguments])
+    assert result.exit_code == 0, result.output
+    maps = load_maps(learnt)
+    assert maps.changes.any() and maps.provenance["repositories"] == 2
+    assert maps.provenance["examples"] == 8 and maps.provenance["judged"]["nats_after"] > 0
+    result = CliRunner().invoke(app, ["train", "maps", *arguments, "--start", str(learnt), "--seed", "1"])
+    assert result.exit_code == 0, result.output
+    more = load_maps(learnt)
+    assert more.provenance["start"]["seed"] == 0 and not torch.equal(more.changes, maps.changes)
+
+
+def test_maps_need_a_repository_to_learn_from(tmp_path: Path) -> None:
+    records = tmp_path / "records.xz"
+    write_repositories(records, [chunky("alpha", (300,))])
+    message = said("train", "maps", "--records", str(records), "--out", str(tmp_path / "maps.safetensors"))
+    assert "give more --records" in message
 
 
 def test_a_part_of_the_samples_needs_a_folder_to_keep_it_in(tmp_path: Path) -> None:

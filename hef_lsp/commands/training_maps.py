@@ -1,0 +1,102 @@
+"""`hef-lsp train maps`: learns what to make of a chunk's pairs before a prompt takes them over.
+
+Owns presentation, the split into repositories to learn from and to judge by, and when what was learnt is
+written. Learning is `model.slots.maps_fitting`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hef_lsp.commands.console import fail, named_errors, out, progress_bar, say_fetching
+from hef_lsp.commands.training_records import read_records
+from hef_lsp.settings import Memories, ModelSettings
+
+if TYPE_CHECKING:
+    from model.slots.maps_fitting import MapsFit
+
+SAVE_EVERY_S = 300.0
+
+
+def maps(
+    records: Annotated[
+        list[Path], typer.Option("--records", help="Files of `hef-lsp train data`; again for more.")
+    ],
+    output: Annotated[Path, typer.Option("--out", help="Where to write what was learnt, as safetensors.")],
+    examples: Annotated[int, typer.Option(min=8, help="So many to learn from.")] = 1_280,
+    judged: Annotated[int, typer.Option(min=1, help="So many to judge by, of other repositories.")] = 64,
+    judges: Annotated[int, typer.Option(min=2, help="One repository in so many is only judged.")] = 12,
+    rank: Annotated[int, typer.Option(min=1, help="Of each head's change.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of the examples.")] = 0,
+    start: Annotated[
+        Path | None, typer.Option(help="What was learnt before, to go on with; give another --seed.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Model name, folder, GGUF file or hub id.")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 means all physical cores.")] = 0,
+) -> None:
+    """Learn what to make of retrieved chunks' keys and values before a prompt takes them over."""
+    from hef_lsp.models_loading import load_models
+    from hef_lsp.training.slot_examples import slot_examples
+    from model.generator import HfGenerator
+    from model.slots.frozen_reading import FrozenReader
+    from model.slots.fuser import SlotFuser
+    from model.slots.maps import load_maps
+    from model.slots.maps_fitting import MapsFit
+    from model.slots.reader import introduction_of
+
+    repositories = [repository for repository in read_records(records) if repository.records]
+    judging, learning = (
+        repositories[::judges],
+        [repository for number, repository in enumerate(repositories) if number % judges],
+    )
+    if not learning:
+        raise fail("one repository is only judged and none is left to learn from; give more --records")
+    with named_errors():
+        earlier = None if start is None else load_maps(start)
+        settings = ModelSettings(name=model, threads=threads, memories=Memories.SLOTS)
+        bundle = load_models(settings, say_fetching())
+    fuser, generator = bundle.fuser, bundle.generator
+    if not isinstance(fuser, SlotFuser) or not isinstance(generator, HfGenerator):
+        raise fail(f"{model} has no memories of keys and values; choose another with --model")
+    tokenizer = generator.tokenizer
+    to_judge = list(islice(slot_examples(judging, tokenizer, fuser, seed), judged))
+    reader = FrozenReader(fuser.reader.plan, introduction_of(tokenizer))
+    try:
+        fit = MapsFit(reader, examples, rank, seed, earlier)
+    except ValueError as error:
+        raise fail(f"{start} is of another generator ({error}); leave --start out") from error
+    provenance: dict[str, Any] = {
+        "generator": generator.model_id,
+        "fuser": fuser.model_id,
+        "repositories": len(learning),
+        "rank": rank,
+        "seed": seed,
+        "start": dict(earlier.provenance) if earlier is not None else None,
+        "judged": {"examples": judged, "nats_before": round(fit.judged(to_judge, learnt=False), 4)},
+    }
+    saved_s = time.monotonic()
+    with progress_bar() as progress:
+        bar = progress.add_task("examples", total=examples)
+        for example in islice(slot_examples(learning, tokenizer, fuser, seed + 1), examples):
+            fit.learn(example)
+            progress.advance(bar)
+            if time.monotonic() - saved_s > SAVE_EVERY_S:
+                _write(fit, output, provenance)
+                saved_s = time.monotonic()
+    provenance["judged"]["nats_after"] = round(fit.judged(to_judge), 4)
+    _write(fit, output, provenance)
+    out().print_json(json.dumps({**provenance, "examples": fit.n_seen}))
+
+
+def _write(fit: MapsFit, output: Path, provenance: dict[str, Any]) -> None:
+    try:
+        replace(fit.maps.merged(), provenance={**provenance, "examples": fit.n_seen}).save(output)
+    except OSError as error:
+        raise fail(f"{output} cannot be written: {error.strerror or error}; choose another file") from error
