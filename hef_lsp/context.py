@@ -82,8 +82,7 @@ class Retrieves(Protocol):
 class Context:
     """What the generator is told, in the mode that was possible, and why it is not another.
 
-    `pseudo_tokens` take some position, or are None, and stand for the texts `told`, directories' aside;
-    `snippets` are the texts of those hits whose places are
+    `pseudo_tokens` take some position, or are None; `snippets` are the texts of those hits whose places are
     `as_text`, in dense mode chunks that have no memory yet. `sources` are the nodes behind it whose change
     makes a suggestion stale: directories and the repository are not among them, for every edit changes
     those, the user's own typing too.
@@ -94,7 +93,6 @@ class Context:
     snippets: tuple[Snippet, ...] = ()
     as_text: tuple[int, ...] = ()
     pseudo_tokens: PseudoTokens | None = None
-    told: tuple[str, ...] = ()
     sources: ContextSources = frozenset()
     notes: tuple[str, ...] = ()
 
@@ -212,7 +210,6 @@ class ContextBuilder:
             snippets=_snippets(asked, [hits[i] for i in as_text]),
             as_text=as_text,
             pseudo_tokens=rows if len(rows) else None,
-            told=tuple(hit.text for hit in ready),
             sources=_sources(hits),
             notes=(f"{note}: {len(as_text)} as text",) if len(ready) < len(hits) else (),
         )

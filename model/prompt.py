@@ -43,10 +43,7 @@ class Snippet:
 
 @dataclass(frozen=True)
 class PromptPlan:
-    """Everything that may go in; `snippets` are best first. `comment` opens a line comment.
-
-    `told` are the texts that the pseudo-tokens stand for, as far as they are known.
-    """
+    """Everything that may go in; `snippets` are best first. `comment` opens a line comment."""
 
     prefix: str
     suffix: str
@@ -54,7 +51,6 @@ class PromptPlan:
     comment: str
     snippets: tuple[Snippet, ...] = ()
     pseudo_tokens: PseudoTokens | None = None
-    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,14 +123,8 @@ def build_prompt(
     start, prefix_ids = _prefix_window(plan.prefix, n_prefix, tokenizer)
     snippet_ids, n_snippets = _snippets(plan, min(limits.text_tokens, room - n_prefix), tokenizer)
     left = [*snippet_ids, *path_ids, *prefix_ids]
-    told_ids = tuple(number for text in plan.told for number in tokenizer.encode(text))
     return BuiltPrompt(
-        prompt=Prompt(
-            tuple(_in_order(left, suffix_ids, marks)),
-            plan.pseudo_tokens,
-            n_told=len(snippet_ids),
-            told_ids=told_ids,
-        ),
+        prompt=Prompt(tuple(_in_order(left, suffix_ids, marks)), plan.pseudo_tokens, n_told=len(snippet_ids)),
         prefix_start=start,
         n_context_tokens=len(snippet_ids),
         n_snippets=n_snippets,

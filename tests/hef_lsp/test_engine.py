@@ -136,7 +136,6 @@ def test_text_mode_gives_the_generator_snippets() -> None:
     (suggestion,) = made.engine.complete(request_at("cfg = load_config(║\n"), GO)
     assert suggestion.text == "path, strict):"
     assert made.generator.calls[0].prompt.pseudo_tokens is None
-    assert made.generator.calls[0].prompt.told_ids == ()
     assert made.retriever.queries[0].ancestors is False
     explanation = made.engine.last_explanation
     assert explanation is not None
@@ -177,8 +176,6 @@ def test_dense_mode_takes_the_memories_that_exist() -> None:
     prompt = made.generator.calls[0].prompt_text
     assert WIDGET.text.splitlines()[0] in prompt
     assert "load_config" not in prompt
-    told = made.generator.tokenizer.decode(made.generator.calls[0].prompt.told_ids)
-    assert "load_config" in told and WIDGET.text.splitlines()[0] not in told
     assert view.wished == [WIDGET.node.digest]
 
 
