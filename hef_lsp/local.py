@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hef_lsp.context import fusing
+from hef_lsp.context import reads_memories
 from hef_lsp.documents import DocumentSnapshot
 from hef_lsp.engine import CompletionEngine
 from hef_lsp.models_loading import Progress, load_models
@@ -71,18 +71,17 @@ def local_session(
 ) -> Iterator[LocalSession]:
     """Loads the models, opens the folder's index and starts following it; closes both at the end.
 
-    With `fuse_only_if_read` no memory is made that the context mode would not use; else all are.
+    With `fuse_only_if_read` no memory is made that the context mode would not use.
     """
     resolved = root.resolve()
     lane = InferenceLane()
     try:
         models = lane.run(LanePriority.KEYSTROKE, lambda: load_models(settings.model, on_progress))
-        reads, missed_only = fusing(settings.context, models) if fuse_only_if_read else (True, False)
-        if not reads:
+        if fuse_only_if_read and not reads_memories(settings.context, models):
             settings = replace(settings, index=replace(settings.index, fuse=False))
         folder = WorkspaceFolder(resolved, settings, cache_dir or index_directory(), lane, on_status)
         try:
-            folder.attach_models(models, missed_only)
+            folder.attach_models(models)
             engine = CompletionEngine(models, lambda _request: folder.view(), lambda: settings)
             yield LocalSession(resolved, settings, lane, folder, engine, models)
         finally:

@@ -69,8 +69,7 @@ class ContextSettings:
     """What the generator is told of the repository."""
 
     mode: ContextMode = _doc(
-        ContextMode.AUTO, "`dense` (pseudo-tokens), `text` (snippets), `none`, or `auto`: `dense` where that was measured to say "
-        "as much in less time, with memories of what requests missed, else `text`."
+        ContextMode.AUTO, "`auto`, `dense` (pseudo-tokens), `text` (snippets) or `none`."
     )
     pseudo_tokens: int = _doc(1024, "Most pseudo-tokens before the code in dense mode.", 0, 4096)
     text_tokens: int = _doc(512, "Most tokens of snippets before the code in text mode.", 0, 8192)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 MOST_WISHES = 1024
 
@@ -18,8 +18,6 @@ class Wishes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wished: OrderedDict[str, None] = OrderedDict()
-        self.on_wish: Callable[[], None] = _nobody_listens
-        """Called after each `add`, in its thread."""
 
     def add(self, digests: Sequence[str]) -> None:
         """`digests`, the most wanted first."""
@@ -29,14 +27,8 @@ class Wishes:
                 self._wished.move_to_end(digest)
             while len(self._wished) > MOST_WISHES:
                 self._wished.popitem(last=False)
-        if digests:
-            self.on_wish()
 
     def ranks(self) -> dict[str, int]:
         """digest -> how many come before it."""
         with self._lock:
             return {digest: rank for rank, digest in enumerate(reversed(self._wished))}
-
-
-def _nobody_listens() -> None:
-    pass

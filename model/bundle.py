@@ -37,8 +37,7 @@ from model.tokenization import HfTokenizer
 log = logging.getLogger(__name__)
 
 AUTO, NO_CHECKPOINT = "auto", "none"
-SLOTS = "slots"
-DENSE, TEXT = "dense", "text"
+SLOTS, DENSE = "slots", "dense"
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 """Trained checkpoints that travel with the package, one folder for each generator's name."""
 _PROBE = "def total(items):\n    return sum(x.value for x in items)  # ½ é 漢 🎉\n\t" + "".join(
@@ -51,8 +50,7 @@ class ModelBundle:
     """What `load_bundle` found. `fuser` and `projector` are both there or both None.
 
     `tokenizer_id` is the same for tokenizers that cut text alike, whatever the model.
-    `preferred_context` is "dense" where that was measured to say as much in less time: slots of a generator
-    that maps were learnt for, on a CPU, or vectors whose checkpoint's evaluation says so. Else "text".
+    `preferred_context` is "dense" only where the checkpoint's own evaluation says so, else "text".
     """
 
     generator: Generator
@@ -95,9 +93,7 @@ def load_bundle(
     session = _fast_session(loaded)
     takes_slots = memories == SLOTS or (memories == AUTO and context != DENSE)
     if takes_slots and isinstance(session, FastRuntime):
-        maps = maps_for(short_name)
-        fuser, projector = slot_side(session, loaded, needs_for(short_name), maps)
-        context = DENSE if maps is not None and _measured(maps, loaded) else TEXT
+        fuser, projector = slot_side(session, loaded, needs_for(short_name), maps_for(short_name))
     generator = HfGenerator(replace(loaded, changes={}), gate_for(short_name), session)
     _warm_up(generator)
     return ModelBundle(
@@ -121,11 +117,6 @@ def slot_side(
     reader = SlotReader(session.stack, introduction_of(tokenizer), tokenizer.encode(AGAIN), needs)
     fuser = SlotFuser(reader, tokenizer.encode_batch, loaded.model_id)
     return fuser, SlotProjector(fuser.format, maps)
-
-
-def _measured(maps: SlotMaps, loaded: LoadedModel) -> bool:
-    """Whether slots were evaluated with these maps, this very generator and such a device (docs/log.md)."""
-    return loaded.device == "cpu" and maps.provenance.get("generator") == loaded.model_id
 
 
 def _warm_up(generator: HfGenerator) -> None:
@@ -170,7 +161,7 @@ def _trained_side(
 ) -> tuple[LoadedModel, Fuser | None, Projector | None, str]:
     """The generator with the checkpoint's adapter merged in, fuser, projector, preferred context."""
     if name == NO_CHECKPOINT:
-        return loaded, None, None, TEXT
+        return loaded, None, None, "text"
     try:
         checkpoint = find_checkpoint(name, loaded, short_name)
         loaded = adapted(loaded, checkpoint)
@@ -178,8 +169,8 @@ def _trained_side(
         fuser, projector = build_modules(checkpoint, backbone, loaded.tokenizer.encode_batch)
     except ModelError as error:
         notes.append(f"The checkpoint is not used, the generator is, as it came: {error}")
-        return loaded, None, None, TEXT
-    return loaded, fuser, projector, DENSE if checkpoint.config.prefers_dense else TEXT
+        return loaded, None, None, "text"
+    return loaded, fuser, projector, DENSE if checkpoint.config.prefers_dense else "text"
 
 
 def adapted(loaded: LoadedModel, checkpoint: Checkpoint) -> LoadedModel:
