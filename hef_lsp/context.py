@@ -115,6 +115,19 @@ class _Place:
     n_hits: int
 
 
+@dataclass
+class _Found:
+    """What was retrieved at a place, and the digests of what was told as memories; None before any was.
+
+    While a retrieval is taken over, what was told as text stays text: a memory that came since would change
+    the prompt from its beginning.
+    """
+
+    place: _Place
+    hits: list[Hit]
+    memories: frozenset[str] | None = None
+
+
 @dataclass(frozen=True)
 class _Projected:
     digests: tuple[str, ...]
@@ -141,7 +154,7 @@ class ContextBuilder:
         self._models = models
         self._retriever = retriever
         self._guard = guard
-        self._retrieved: OrderedDict[tuple[str, bool], tuple[_Place, list[Hit]]] = OrderedDict()
+        self._retrieved: OrderedDict[tuple[str, bool], _Found] = OrderedDict()
         self._projected: _Projected | None = None
 
     def build(
@@ -173,9 +186,10 @@ class ContextBuilder:
         return replace(text, notes=(*dense.notes, *text.notes))
 
     def _text(self, asked: _Asked) -> Context:
-        hits = self._retrieve(asked, ancestors=False)
-        if hits is None:
+        found = self._retrieve(asked, ancestors=False)
+        if found is None:
             return NO_CONTEXT.with_note("no context: the search in the index failed")
+        hits = found.hits
         return Context(
             ContextMode.TEXT,
             hits=tuple(explained(hit, used=True) for hit in hits),
@@ -187,14 +201,19 @@ class ContextBuilder:
     def _dense(self, asked: _Asked) -> Context:
         if self._models.fuser is None or self._models.projector is None:
             return NO_CONTEXT.with_note("text instead of dense: these models have no fuser or projector")
-        hits = self._retrieve(asked, ancestors=True)
-        if hits is None:
+        found = self._retrieve(asked, ancestors=True)
+        if found is None:
             return NO_CONTEXT.with_note("not dense: the search in the index failed")
+        hits = found.hits
         digests = [hit.node.digest for hit in hits]
         with asked.clock.stage("project"):
             memories = self._guard.attempt("memories", lambda: asked.view.memories(digests)) or {}
-            ready = [hit for hit in hits if hit.node.digest in memories]
-            asked.view.wish_for([hit.node.digest for hit in hits if hit not in ready and hit.text])
+            asked.view.wish_for(
+                [d for d, hit in zip(digests, hits, strict=True) if d not in memories and hit.text]
+            )
+            if found.memories is None:
+                found.memories = frozenset(memories)
+            ready = [hit for hit in hits if hit.node.digest in found.memories & memories.keys()]
             room = self._models.generator.context_window // LARGEST_CONTEXT
             budget = min(asked.settings.pseudo_tokens, room)
             rows = self._project(self._models.projector, ready, memories, budget)
@@ -230,7 +249,7 @@ class ContextBuilder:
         self._projected = None if rows is None else _Projected(digests, levels, budget, rows)
         return rows
 
-    def _retrieve(self, asked: _Asked, ancestors: bool) -> list[Hit] | None:
+    def _retrieve(self, asked: _Asked, ancestors: bool) -> _Found | None:
         """Hits, best first; None if the search failed.
 
         An invoked request always searches: who asks wants what is known now, and waits for it. A request
@@ -240,8 +259,8 @@ class ContextBuilder:
         key = (request.document.uri, ancestors)
         place = _Place(request.root, request.line, text_above(request), settings.hits)
         kept = None if request.invoked else self._kept(key, place, view)
-        if kept is not None and (kept[0] == place or request.ahead):
-            return kept[1]
+        if kept is not None and (kept.place == place or request.ahead):
+            return kept
         excluded = excluded_lines(request, settings, reads_suffix=self._models.generator.fim is not None)
         told = request.told
         around = told.prefix[-QUERY_WINDOW:], told.suffix[:QUERY_WINDOW]
@@ -258,26 +277,27 @@ class ContextBuilder:
             hits = self._guard.attempt("retrieval", lambda: self._retriever.retrieve(view, query))
         if hits is None:
             return None
-        if kept is not None and _says_nothing_new(hits, kept[1]):
-            hits = kept[1]
+        found = _Found(place, hits)
+        if kept is not None and _says_nothing_new(hits, kept.hits):
+            found = replace(kept, place=place)
         if not request.ahead:
-            self._remember(key, place, hits)
-        return hits
+            self._remember(key, found)
+        return found
 
     def _alike(self, asked: _Asked) -> tuple[FileLine, ...]:
         if asked.remembered is None:
             return ()
         return self._guard.attempt("the lines that are alike", asked.remembered.lines_alike) or ()
 
-    def _kept(self, key: tuple[str, bool], place: _Place, view: IndexView) -> tuple[_Place, list[Hit]] | None:
+    def _kept(self, key: tuple[str, bool], place: _Place, view: IndexView) -> _Found | None:
         """The last retrieval for a document, if made in the same way and if what it found still stands."""
         kept = self._retrieved.get(key)
-        if kept is None or (kept[0].root, kept[0].n_hits) != (place.root, place.n_hits):
+        if kept is None or (kept.place.root, kept.place.n_hits) != (place.root, place.n_hits):
             return None
-        return kept if still_current(view, _sources(kept[1])) else None
+        return kept if still_current(view, _sources(kept.hits)) else None
 
-    def _remember(self, key: tuple[str, bool], place: _Place, hits: list[Hit]) -> None:
-        self._retrieved[key] = (place, hits)
+    def _remember(self, key: tuple[str, bool], found: _Found) -> None:
+        self._retrieved[key] = found
         self._retrieved.move_to_end(key)
         while len(self._retrieved) > 2 * DOCUMENTS_REMEMBERED:
             self._retrieved.popitem(last=False)

@@ -226,6 +226,20 @@ def test_auto_is_what_the_models_prefer(preferred: str) -> None:
     assert made.engine.last_explanation.mode == preferred
 
 
+def test_what_was_told_as_text_stays_text_until_something_else_is_told() -> None:
+    view = view_of_all()
+    view.fused.discard(WIDGET.node.digest)
+    made = rig(["x", "x", "x"], view, ContextMode.DENSE)
+    widget = WIDGET.text.splitlines()[0]
+    made.engine.complete(request_at("y = ║\n"), GO)
+    view.fused.add(WIDGET.node.digest)
+    made.engine.complete(request_at("y = 1\nz = ║\n"), GO)
+    first, second = (call.prompt_text for call in made.generator.calls)
+    assert widget in first and second.startswith(first[: first.index(widget)]) and widget in second
+    made.engine.complete(request_at("y = 1\nz = ║\n", invoked=True), GO)
+    assert widget not in made.generator.calls[2].prompt_text
+
+
 def test_without_an_index_completions_go_on() -> None:
     made = rig(["foo()"], None, ContextMode.TEXT)
     assert made.engine.complete(request_at("x = ║\n"), GO) != []
