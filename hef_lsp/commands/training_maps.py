@@ -52,10 +52,7 @@ def maps(
     from model.slots.reader import introduction_of
 
     repositories = [repository for repository in read_records(records) if repository.records]
-    judging, learning = (
-        repositories[::judges],
-        [repository for number, repository in enumerate(repositories) if number % judges],
-    )
+    learning = [repository for number, repository in enumerate(repositories) if number % judges]
     if not learning:
         raise fail("one repository is only judged and none is left to learn from; give more --records")
     with named_errors():
@@ -66,7 +63,7 @@ def maps(
     if not isinstance(fuser, SlotFuser) or not isinstance(generator, HfGenerator):
         raise fail(f"{model} has no memories of keys and values; choose another with --model")
     tokenizer = generator.tokenizer
-    to_judge = list(islice(slot_examples(judging, tokenizer, fuser, seed), judged))
+    to_judge = list(islice(slot_examples(repositories[::judges], tokenizer, fuser, seed), judged))
     reader = FrozenReader(fuser.reader.plan, introduction_of(tokenizer))
     try:
         fit = MapsFit(reader, examples, rank, seed, earlier)

@@ -42,9 +42,10 @@ class SlotMaps:
         changed = [part.baddbmm(part, self.changes[head]) for head, part in enumerate(parts)]
         return torch.cat(changed, dim=1).transpose(0, 1).reshape(numbers.shape)
 
-    def fits(self, layout: SlotLayout) -> bool:
-        """Whether they are for a generator of this shape."""
-        return self.changes.shape == (layout.n_heads, 2, layout.head_size, layout.head_size)
+    def check(self, layout: SlotLayout) -> None:
+        """Raises ValueError unless they are for a generator of this shape."""
+        if self.changes.shape != (layout.n_heads, 2, layout.head_size, layout.head_size):
+            raise ValueError(f"maps of {tuple(self.changes.shape)} for a generator of {layout}")
 
     def save(self, path: Path) -> None:
         """Raises OSError."""

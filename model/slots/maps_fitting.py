@@ -49,10 +49,11 @@ class LearntMaps(nn.Module):
         self.factors = nn.Parameter(torch.zeros(*shape, 1, 1))
         self.down = nn.Parameter(first / math.sqrt(size))
         self.up = nn.Parameter(torch.zeros(*shape, rank, size))
-        if start is not None and not start.fits(layout):
-            raise ValueError(f"maps of {tuple(start.changes.shape)} for a generator of {layout}")
-        before = torch.zeros(*shape, size, size) if start is None else start.changes.view(*shape, size, size)
-        self.register_buffer("start", before)
+        before = torch.zeros(layout.n_heads, 2, size, size)
+        if start is not None:
+            start.check(layout)
+            before = start.changes
+        self.register_buffer("start", before.view(*shape, size, size))
 
     def change(self, layer: int, pairs: Tensor) -> Tensor:
         """``[G, 2, P, S]`` to the same."""

@@ -27,8 +27,8 @@ class SlotProjector:
         Raises ValueError where those are another generator's.
         """
         layout = pair_format.layout
-        if maps is not None and not maps.fits(layout):
-            raise ValueError(f"maps of {tuple(maps.changes.shape)} for a generator of {layout}")
+        if maps is not None:
+            maps.check(layout)
         self._format, self._maps = pair_format, maps
         learnt = "" if maps is None else f"-{maps.digest}"
         self.model_id = f"slots-{layout.n_layers}x{layout.n_kv_heads}x{layout.head_size}{learnt}"
