@@ -28,8 +28,8 @@ from model.projector import ProjectorConfig
 from model.protocols import Embedder, Fuser, Generator, NeverCancelled, Projector, Prompt, StopRule
 from model.runtime.fast_runtime import FastRuntime
 from model.slots.fuser import SlotFuser
-from model.slots.maps import SlotMaps, maps_for
-from model.slots.needs import Needs, needs_for
+from model.slots.maps import SlotMaps
+from model.slots.needs import Needs
 from model.slots.projector import SlotProjector
 from model.slots.reader import AGAIN, SlotReader, introduction_of
 from model.tokenization import HfTokenizer
@@ -93,7 +93,9 @@ def load_bundle(
     session = _fast_session(loaded)
     takes_slots = memories == SLOTS or (memories == AUTO and context != DENSE)
     if takes_slots and isinstance(session, FastRuntime):
-        fuser, projector = slot_side(session, loaded, needs_for(short_name), maps_for(short_name))
+        fuser, projector = slot_side(
+            session, loaded, Needs.for_generator(short_name), SlotMaps.for_generator(short_name)
+        )
     generator = HfGenerator(replace(loaded, changes={}), gate_for(short_name), session)
     _warm_up(generator)
     return ModelBundle(

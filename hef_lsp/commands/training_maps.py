@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from hef_lsp.commands.training_records import read_records
 from hef_lsp.settings import Memories, ModelSettings
 
 if TYPE_CHECKING:
-    from model.slots.maps_fitting import MapsFit
+    from model.slots.maps_fitting import MapsFit, SlotExample
 
 SAVE_EVERY_S = 300.0
 
@@ -47,7 +48,7 @@ def maps(
     from model.generator import HfGenerator
     from model.slots.frozen_reading import FrozenReader
     from model.slots.fuser import SlotFuser
-    from model.slots.maps import load_maps
+    from model.slots.maps import SlotMaps
     from model.slots.maps_fitting import MapsFit
     from model.slots.reader import introduction_of
 
@@ -56,7 +57,7 @@ def maps(
     if not learning:
         raise fail("one repository is only judged and none is left to learn from; give more --records")
     with named_errors():
-        earlier = None if start is None else load_maps(start)
+        earlier = None if start is None else SlotMaps.load(start)
         settings = ModelSettings(name=model, threads=threads, memories=Memories.SLOTS)
         bundle = load_models(settings, say_fetching())
     fuser, generator = bundle.fuser, bundle.generator
@@ -78,18 +79,23 @@ def maps(
         "start": dict(earlier.provenance) if earlier is not None else None,
         "judged": {"examples": judged, "nats_before": round(fit.judged(to_judge, learnt=False), 4)},
     }
-    saved_s = time.monotonic()
-    with progress_bar() as progress:
-        bar = progress.add_task("examples", total=examples)
-        for example in islice(slot_examples(learning, tokenizer, fuser, seed + 1), examples):
-            fit.learn(example)
-            progress.advance(bar)
-            if time.monotonic() - saved_s > SAVE_EVERY_S:
-                _write(fit, output, provenance)
-                saved_s = time.monotonic()
+    drawn = islice(slot_examples(learning, tokenizer, fuser, seed + 1), examples)
+    _learn(fit, drawn, examples, lambda: _write(fit, output, provenance))
     provenance["judged"]["nats_after"] = round(fit.judged(to_judge), 4)
     _write(fit, output, provenance)
     out().print_json(json.dumps({**provenance, "examples": fit.n_seen}))
+
+
+def _learn(fit: MapsFit, examples: Iterator[SlotExample], n: int, save: Callable[[], None]) -> None:
+    saved_s = time.monotonic()
+    with progress_bar() as progress:
+        bar = progress.add_task("examples", total=n)
+        for example in examples:
+            fit.learn(example)
+            progress.advance(bar)
+            if time.monotonic() - saved_s > SAVE_EVERY_S:
+                save()
+                saved_s = time.monotonic()
 
 
 def _write(fit: MapsFit, output: Path, provenance: dict[str, Any]) -> None:

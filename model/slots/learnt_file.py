@@ -1,15 +1,18 @@
-"""Tensors that were learnt for one generator's slots, as a file beside this package's code.
+"""What was learnt for one generator's slots: a tensor, how it came to be, and its file.
 
-Owns the format: safetensors in half precision, and what is told of how they came to be.
+Owns the format (safetensors in half precision) and where files of this package lie. What a tensor means its
+own module says.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
@@ -17,30 +20,50 @@ from torch import Tensor
 
 from model.errors import ModelCorrupt
 
+PACKAGE = Path(__file__).parent.parent
 _TENSOR, _ABOUT = "weights", "about"
 
 
-def save_learnt(path: Path, weights: Tensor, version: int, provenance: Mapping[str, Any]) -> None:
-    """Raises OSError."""
-    about = json.dumps({"format_version": version, "provenance": dict(provenance)})
-    path.write_bytes(safetensors.torch.save({_TENSOR: weights.half().contiguous()}, {_ABOUT: about}))
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """`weights`, and on what they were learnt."""
 
+    weights: Tensor
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
-def load_learnt(path: Path, version: int, n_dimensions: int) -> tuple[Tensor, Mapping[str, Any]]:
-    """The weights, float32, and their provenance. Raises ModelCorrupt for a file that holds no such."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})[_ABOUT])
-            weights: Tensor = file.get_tensor(_TENSOR).float()
-        if about["format_version"] != version or weights.ndim != n_dimensions or not weights.isfinite().all():
-            raise ValueError("another format")
-        return weights, about["provenance"]
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ModelCorrupt(
-            f"{path} does not hold what was learnt for a generator's slots ({error}); install hef-lsp again"
-        ) from error
+    version: ClassVar[int]
+    n_dimensions: ClassVar[int]
+    folder: ClassVar[Path]
 
+    @cached_property
+    def digest(self) -> str:
+        """Names the weights, as a file holds them."""
+        return blake2b(self.weights.half().cpu().numpy().tobytes(), digest_size=4).hexdigest()
 
-def digest_of(weights: Tensor) -> str:
-    """Names weights, as a file holds them."""
-    return blake2b(weights.half().cpu().numpy().tobytes(), digest_size=4).hexdigest()
+    def save(self, path: Path) -> None:
+        """Raises OSError."""
+        about = json.dumps({"format_version": self.version, "provenance": dict(self.provenance)})
+        tensors = {_TENSOR: self.weights.half().contiguous()}
+        path.write_bytes(safetensors.torch.save(tensors, {_ABOUT: about}))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Raises ModelCorrupt for a file that holds no such."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads((file.metadata() or {})[_ABOUT])
+                weights: Tensor = file.get_tensor(_TENSOR).float()
+            is_known = about["format_version"] == cls.version and weights.ndim == cls.n_dimensions
+            if not is_known or not weights.isfinite().all():
+                raise ValueError("another format")
+            return cls(weights, about["provenance"])
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise ModelCorrupt(
+                f"{path} holds nothing that was learnt for slots ({error}); install hef-lsp again"
+            ) from error
+
+    @classmethod
+    def for_generator(cls, name: str) -> Self | None:
+        """What was learnt for the generator of that name in the catalogue. Raises ModelCorrupt."""
+        path = cls.folder / f"{name}.safetensors"
+        return cls.load(path) if name and path.is_file() else None

@@ -52,7 +52,7 @@ class LearntMaps(nn.Module):
         before = torch.zeros(layout.n_heads, 2, size, size)
         if start is not None:
             start.check(layout)
-            before = start.changes
+            before = start.weights
         self.register_buffer("start", before.view(*shape, size, size))
 
     def change(self, layer: int, pairs: Tensor) -> Tensor:

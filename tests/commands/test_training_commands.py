@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from hef_lsp.cli import app
 from hef_lsp.commands.training_view import TrainingView
-from model.slots.maps import load_maps
-from model.slots.needs import load_needs
+from model.slots.maps import SlotMaps
+from model.slots.needs import Needs
 from model.training.records import Record, RecordFile, Repository, read_repositories, write_repositories
 
 
@@ -80,12 +80,18 @@ def test_needs_are_learnt_of_records(tmp_path: Path) -> None:
     arguments = ("--records", str(records), "--out", str(learnt), "--judges", "3", "--chunks", "4")
     result = CliRunner().invoke(app, ["train", "needs", *arguments, "--model", str(tmp_path / "model")])
     assert result.exit_code == 0, result.output
-    needs = load_needs(learnt)
+    needs = Needs.load(learnt)
     assert needs.provenance["repositories"] == 3
     assert needs.provenance["judged_on"]["texts"] > 0
 
 
-def test_maps_are_learnt_of_records(tmp_path: Path) -> None:
+def test_maps_are_learnt_of_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    save = SlotMaps.save
+    monkeypatch.setattr("hef_lsp.commands.training_maps.SAVE_EVERY_S", -1.0)
+    monkeypatch.setattr(
+        SlotMaps, "save", lambda maps, path: saved.append(maps.provenance["examples"]) or save(maps, path)
+    )
     save_tiny_model(tmp_path / "model")
     records, learnt = tmp_path / "records.xz", tmp_path / "maps.safetensors"
     write_repositories(records, [chunky(name, (300, 420)) for name in ("alpha", "beta", "gamma")])
@@ -93,13 +99,14 @@ def test_maps_are_learnt_of_records(tmp_path: Path) -> None:
     arguments = (*arguments, "--examples", "8", "--rank", "2", "--model", str(tmp_path / "model"))
     result = CliRunner().invoke(app, ["train", "maps", *arguments])
     assert result.exit_code == 0, result.output
-    maps = load_maps(learnt)
-    assert maps.changes.any() and maps.provenance["repositories"] == 2
+    assert saved == [*range(1, 9), 8], "what was learnt so far, and at the end"
+    maps = SlotMaps.load(learnt)
+    assert maps.weights.any() and maps.provenance["repositories"] == 2
     assert maps.provenance["examples"] == 8 and maps.provenance["judged"]["nats_after"] > 0
     result = CliRunner().invoke(app, ["train", "maps", *arguments, "--start", str(learnt), "--seed", "1"])
     assert result.exit_code == 0, result.output
-    more = load_maps(learnt)
-    assert more.provenance["start"]["seed"] == 0 and not torch.equal(more.changes, maps.changes)
+    more = SlotMaps.load(learnt)
+    assert more.provenance["start"]["seed"] == 0 and not torch.equal(more.weights, maps.weights)
 
 
 def test_maps_need_a_repository_to_learn_from(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from test_slots import OTHER, TEXT, Parts
 from model.errors import ModelCorrupt
 from model.protocols import Interrupted
 from model.slots.fuser import SlotFuser
-from model.slots.needs import Needs, load_needs, needs_for
+from model.slots.needs import Needs
 from model.slots.needs_fitting import NeedsFit, figures_of
 from model.slots.reader import SlotReader, Watched
 
@@ -116,12 +116,12 @@ def test_a_file_gives_back_what_was_saved(parts: Parts, tmp_path: Path) -> None:
     needs = Needs(random_needs(parts).weights, {"seed": 3})
     path = tmp_path / "needs.safetensors"
     needs.save(path)
-    back = load_needs(path)
+    back = Needs.load(path)
     assert back.provenance == {"seed": 3} and back.digest == needs.digest
     assert torch.equal(back.weights, needs.weights.half().float())
     vectors = [
         SlotFuser(reader_by(parts, read), parts.loaded.tokenizer.encode_batch, "t", 4).encode([OTHER])
-        for read in (back, load_needs(path))
+        for read in (back, Needs.load(path))
     ]
     assert np.array_equal(*vectors)
 
@@ -134,11 +134,11 @@ def test_a_broken_file_says_what_to_do(parts: Parts, tmp_path: Path, content: by
     else:
         path.write_bytes(content)
     with pytest.raises(ModelCorrupt, match="install hef-lsp again"):
-        load_needs(path)
+        Needs.load(path)
 
 
 def test_the_needs_of_the_usual_generator_are_shipped() -> None:
-    needs = needs_for("smollm2-135m")
+    needs = Needs.for_generator("smollm2-135m")
     assert needs is not None and needs.fits(30, 3, 576)
     assert needs.provenance["judged_on"]["mass"] > 0.85
-    assert needs_for("") is None and needs_for("unknown") is None
+    assert Needs.for_generator("") is None and Needs.for_generator("unknown") is None

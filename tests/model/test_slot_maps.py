@@ -12,9 +12,9 @@ from test_slots import EXACT, OTHER, TAIL, TEXT, Parts
 from model.decoding import Inputs
 from model.errors import ModelCorrupt
 from model.slots.frozen_reading import FrozenReader, laid_out
-from model.slots.maps import SlotMaps, load_maps, maps_for
+from model.slots.maps import SlotMaps
 from model.slots.maps_fitting import EXAMPLES_A_STEP, LearntMaps, MapsFit, SlotExample
-from model.slots.needs import needs_for
+from model.slots.needs import Needs
 from model.slots.pairs import Pairs, together
 from model.slots.projector import SlotProjector
 
@@ -46,7 +46,7 @@ def test_a_pair_is_changed_by_its_own_head(parts: Parts) -> None:
     size = parts.runtime.layout.head_size
     for head, before, after in zip(pairs.heads, pairs.numbers, changed, strict=True):
         for which, part in enumerate((slice(0, size), slice(size, None))):
-            wanted = before[part] + before[part] @ maps.changes[head, which]
+            wanted = before[part] + before[part] @ maps.weights[head, which]
             assert torch.allclose(after[part], wanted, atol=1e-5)
 
 
@@ -70,10 +70,10 @@ def test_maps_of_another_generator_are_refused(parts: Parts) -> None:
 
 
 def test_maps_come_back_from_their_file(parts: Parts, tmp_path: Path) -> None:
-    maps = SlotMaps(random_maps(parts).changes.half().float(), {"seed": 1})
+    maps = SlotMaps(random_maps(parts).weights.half().float(), {"seed": 1})
     maps.save(tmp_path / "maps.safetensors")
-    back = load_maps(tmp_path / "maps.safetensors")
-    assert torch.equal(back.changes, maps.changes)
+    back = SlotMaps.load(tmp_path / "maps.safetensors")
+    assert torch.equal(back.weights, maps.weights)
     assert back.provenance == {"seed": 1} and back.digest == maps.digest
 
 
@@ -81,17 +81,17 @@ def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "maps.safetensors"
     path.write_bytes(b"\x00" * 40)
     with pytest.raises(ModelCorrupt, match="install hef-lsp again"):
-        load_maps(path)
+        SlotMaps.load(path)
 
 
 def test_a_generator_that_nothing_was_learnt_for_has_no_maps() -> None:
-    assert maps_for("") is None and maps_for("no-such-generator") is None
+    assert SlotMaps.for_generator("") is None and SlotMaps.for_generator("no-such-generator") is None
 
 
 def test_shipped_maps_are_of_the_generator_that_they_are_named_for() -> None:
-    maps, needs = maps_for("smollm2-135m"), needs_for("smollm2-135m")
+    maps, needs = SlotMaps.for_generator("smollm2-135m"), Needs.for_generator("smollm2-135m")
     assert maps is not None and needs is not None
-    assert maps.changes.shape == (30 * 3, 2, 64, 64)
+    assert maps.weights.shape == (30 * 3, 2, 64, 64)
     assert needs.digest in maps.provenance["fuser"]
     judged = maps.provenance["judged"]
     assert judged["nats_after"] < judged["nats_before"]
@@ -115,7 +115,7 @@ def test_a_frozen_reading_says_what_the_runtime_says(tmp_path: Path, family: str
     vectors = parts.fuser.encode([TEXT, OTHER])
     rows = SlotProjector(parts.fuser.format, maps).project(vectors, [0, 0], 1000)
     wanted = parts.read(Inputs(parts.introduction, rows, ids))
-    by_layer = maps.changes.unflatten(0, (parts.runtime.layout.n_layers, -1))
+    by_layer = maps.weights.unflatten(0, (parts.runtime.layout.n_layers, -1))
     reader = reader_of(parts)
     with torch.no_grad():
         pairs = shown(parts, TEXT, OTHER)
@@ -128,11 +128,11 @@ def test_a_frozen_reading_says_what_the_runtime_says(tmp_path: Path, family: str
 
 def test_what_is_merged_is_what_was_learnt(parts: Parts) -> None:
     layout = parts.runtime.layout
-    assert not LearntMaps(layout, 2, seed=0).merged().changes.any()
+    assert not LearntMaps(layout, 2, seed=0).merged().weights.any()
     start = random_maps(parts)
     learnt = LearntMaps(layout, 2, seed=0, start=start)
     with torch.no_grad():
-        assert torch.allclose(learnt.merged().changes, start.changes, atol=1e-6)
+        assert torch.allclose(learnt.merged().weights, start.weights, atol=1e-6)
         learnt.factors.add_(0.1)
         learnt.up.add_(0.05)
         pairs = shown(parts, TEXT)
