@@ -156,7 +156,7 @@ class _Demo:
         self._say("")
         self._say(f"[dim]{place.path.relative_to(self._root)}:{place.line + 1}[/]")
         suggested = suggestions[0] if suggestions else ""
-        self._console.print(place.typed.strip(), end="", markup=False)
+        self._console.print(place.typed.lstrip(), end="", markup=False)
         self._console.print(suggested or "(nothing)", style="green", markup=False)
         self._console.print(f"the author wrote: {place.truth.strip()}", style="dim", markup=False)
         self._say(f"[cyan]{elapsed_ms:.0f} ms[/] from request to answer: {timings_line(explanation)}")
