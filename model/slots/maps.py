@@ -26,6 +26,8 @@ class SlotMaps(Learnt):
 
     def applied(self, heads: Tensor, numbers: Tensor) -> Tensor:
         """Numbers ``[T, 2 S]`` of pairs, changed; `heads` ``[T]`` go up."""
+        if not len(heads):
+            return numbers
         size = self.weights.shape[-1]
         whole = numbers.view(-1, 2, size).transpose(0, 1)
         parts = torch.split(whole, torch.bincount(heads).tolist(), dim=1)

@@ -60,6 +60,7 @@ def test_a_projector_with_maps_changes_what_is_shown_and_says_so_in_its_name(par
     assert np.allclose(changed.numbers, wanted.numpy(), atol=1e-6)
     assert learnt.model_id != parts.projector.model_id
     assert not len(learnt.project(vectors[:0], [], 3))
+    assert not len(learnt.project(vectors, [0, 0], 0))
 
 
 def test_maps_of_another_generator_are_refused(parts: Parts) -> None:
