@@ -213,7 +213,8 @@ class ContextBuilder:
             )
             if found.memories is None:
                 found.memories = frozenset(memories)
-            ready = [hit for hit in hits if hit.node.digest in found.memories & memories.keys()]
+            told = found.memories & memories.keys()
+            ready = [hit for hit in hits if hit.node.digest in told]
             room = self._models.generator.context_window // LARGEST_CONTEXT
             budget = min(asked.settings.pseudo_tokens, room)
             rows = self._project(self._models.projector, ready, memories, budget)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hef_lsp.commands.console import err, fail, named_errors, out, progress_bar, say_fetching, shard_of
+from hef_lsp.commands.training_fits import Judges, Limit, Model, Records, Threads, writing
 from hef_lsp.commands.training_records import read_records
 from hef_lsp.settings import ModelSettings
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from model.generator import HfGenerator
     from model.training.records import Repository
 
-Records = Annotated[
-    list[Path], typer.Option("--records", help="Files of `hef-lsp train data`; again for more.")
-]
 Output = Annotated[Path, typer.Option("--out", help="Where to write the gate, as JSON.")]
 
 
@@ -36,8 +34,8 @@ def gate(
     output: Output,
     cursors: Annotated[int, typer.Option(min=1, help="At most so many of each repository.")] = 18,
     inside: Annotated[int, typer.Option(min=0, help="And so many that stand within a line.")] = 8,
-    judges: Annotated[int, typer.Option(min=2, help="One repository in so many is only judged.")] = 4,
-    limit: Annotated[int, typer.Option(min=2, help="At most so many repositories.")] = 100_000,
+    judges: Judges = 4,
+    limit: Limit = 100_000,
     seed: Annotated[int, typer.Option(help="Of the cursors, the split and the fit.")] = 0,
     samples: Annotated[
         Path | None, typer.Option(help="Folder that keeps what was sampled; a later run goes on with it.")
@@ -48,8 +46,8 @@ def gate(
     start: Annotated[
         Path | None, typer.Option(help="A gate of before to go on with; it may know fewer features.")
     ] = None,
-    model: Annotated[str, typer.Option(help="Model name, folder, GGUF file or hub id.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 means all physical cores.")] = 0,
+    model: Model = "auto",
+    threads: Threads = 0,
 ) -> None:
     """Fit the gate that weighs the generator's and the exact memory's candidates."""
     from hef_lsp.models_loading import load_models
@@ -92,10 +90,8 @@ def gate(
 
 
 def _write(gate: Gate, output: Path) -> None:
-    try:
+    with writing(output):
         output.write_text(json.dumps(gate.to_json()) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise fail(f"{output} cannot be written: {error.strerror or error}; choose another file") from error
     out().print_json(json.dumps(dict(gate.provenance)))
 
 

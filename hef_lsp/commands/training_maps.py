@@ -16,9 +16,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hef_lsp.commands.console import fail, named_errors, out, progress_bar, say_fetching
+from hef_lsp.commands.console import fail, named_errors, out, progress_bar
+from hef_lsp.commands.training_fits import (
+    Judges,
+    Model,
+    Records,
+    Tensors,
+    Threads,
+    load_slot_models,
+    writing,
+)
 from hef_lsp.commands.training_records import read_records
-from hef_lsp.settings import Memories, ModelSettings
 
 if TYPE_CHECKING:
     from model.slots.maps_fitting import MapsFit, SlotExample
@@ -27,27 +35,22 @@ SAVE_EVERY_S = 300.0
 
 
 def maps(
-    records: Annotated[
-        list[Path], typer.Option("--records", help="Files of `hef-lsp train data`; again for more.")
-    ],
-    output: Annotated[Path, typer.Option("--out", help="Where to write what was learnt, as safetensors.")],
+    records: Records,
+    output: Tensors,
     examples: Annotated[int, typer.Option(min=8, help="So many to learn from.")] = 1_280,
     judged: Annotated[int, typer.Option(min=1, help="So many to judge by, of other repositories.")] = 64,
-    judges: Annotated[int, typer.Option(min=2, help="One repository in so many is only judged.")] = 12,
+    judges: Judges = 12,
     rank: Annotated[int, typer.Option(min=1, help="Of each head's change.")] = 8,
     seed: Annotated[int, typer.Option(help="Of the examples.")] = 0,
     start: Annotated[
         Path | None, typer.Option(help="What was learnt before, to go on with; give another --seed.")
     ] = None,
-    model: Annotated[str, typer.Option(help="Model name, folder, GGUF file or hub id.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 means all physical cores.")] = 0,
+    model: Model = "auto",
+    threads: Threads = 0,
 ) -> None:
     """Learn what to make of retrieved chunks' keys and values before a prompt takes them over."""
-    from hef_lsp.models_loading import load_models
     from hef_lsp.training.slot_examples import slot_examples
-    from model.generator import HfGenerator
     from model.slots.frozen_reading import FrozenReader
-    from model.slots.fuser import SlotFuser
     from model.slots.maps import SlotMaps
     from model.slots.maps_fitting import MapsFit
     from model.slots.reader import introduction_of
@@ -58,11 +61,7 @@ def maps(
         raise fail("one repository is only judged and none is left to learn from; give more --records")
     with named_errors():
         earlier = None if start is None else SlotMaps.load(start)
-        settings = ModelSettings(name=model, threads=threads, memories=Memories.SLOTS)
-        bundle = load_models(settings, say_fetching())
-    fuser, generator = bundle.fuser, bundle.generator
-    if not isinstance(fuser, SlotFuser) or not isinstance(generator, HfGenerator):
-        raise fail(f"{model} has no memories of keys and values; choose another with --model")
+    fuser, generator = load_slot_models(model, threads)
     tokenizer = generator.tokenizer
     to_judge = list(islice(slot_examples(repositories[::judges], tokenizer, fuser, seed), judged))
     reader = FrozenReader(fuser.reader.plan, introduction_of(tokenizer))
@@ -99,7 +98,5 @@ def _learn(fit: MapsFit, examples: Iterator[SlotExample], n: int, save: Callable
 
 
 def _write(fit: MapsFit, output: Path, provenance: dict[str, Any]) -> None:
-    try:
+    with writing(output):
         replace(fit.maps.merged(), provenance={**provenance, "examples": fit.n_seen}).save(output)
-    except OSError as error:
-        raise fail(f"{output} cannot be written: {error.strerror or error}; choose another file") from error

@@ -10,14 +10,22 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hef_lsp.commands.console import fail, named_errors, out, progress_bar, say_fetching
+from hef_lsp.commands.console import fail, out, progress_bar
+from hef_lsp.commands.training_fits import (
+    Judges,
+    Limit,
+    Model,
+    Records,
+    Tensors,
+    Threads,
+    load_slot_models,
+    writing,
+)
 from hef_lsp.commands.training_records import read_records
-from hef_lsp.settings import Memories, ModelSettings
 
 if TYPE_CHECKING:
     from model.slots.fuser import SlotFuser
@@ -28,29 +36,20 @@ FEWEST_TOKENS = 24
 
 
 def needs(
-    records: Annotated[
-        list[Path], typer.Option("--records", help="Files of `hef-lsp train data`; again for more.")
-    ],
-    output: Annotated[Path, typer.Option("--out", help="Where to write what was learnt, as safetensors.")],
+    records: Records,
+    output: Tensors,
     chunks: Annotated[int, typer.Option(min=1, help="So many of each repository.")] = 8,
-    judges: Annotated[int, typer.Option(min=2, help="One repository in so many is only judged.")] = 12,
-    limit: Annotated[int, typer.Option(min=2, help="At most so many repositories.")] = 100_000,
+    judges: Judges = 12,
+    limit: Limit = 100_000,
     seed: Annotated[int, typer.Option(help="Of the chunks.")] = 0,
-    model: Annotated[str, typer.Option(help="Model name, folder, GGUF file or hub id.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 means all physical cores.")] = 0,
+    model: Model = "auto",
+    threads: Threads = 0,
 ) -> None:
     """Teach one reading of a chunk to tell what a second reading would look at."""
-    from hef_lsp.models_loading import load_models
-    from model.slots.fuser import SlotFuser
     from model.slots.needs_fitting import NeedsFit, figures_of
 
     repositories = read_records(records)[:limit]
-    with named_errors():
-        settings = ModelSettings(name=model, threads=threads, memories=Memories.SLOTS)
-        bundle = load_models(settings, say_fetching())
-    fuser = bundle.fuser
-    if not isinstance(fuser, SlotFuser):
-        raise fail(f"{model} has no memories of keys and values; choose another with --model")
+    fuser, generator = load_slot_models(model, threads)
     fit = NeedsFit()
     judging: list[Watched] = []
     with progress_bar() as progress:
@@ -68,17 +67,15 @@ def needs(
     except ValueError as error:
         raise fail(f"{error}; give more --records") from error
     provenance = {
-        "generator": bundle.generator.model_id,
+        "generator": generator.model_id,
         "repositories": len(repositories),
         "chunks_a_repository": chunks,
         "rows": fit.n_rows,
         "seed": seed,
         "judged_on": asdict(figures),
     }
-    try:
+    with writing(output):
         replace(learnt, provenance=provenance).save(output)
-    except OSError as error:
-        raise fail(f"{output} cannot be written: {error.strerror or error}; choose another file") from error
     out().print_json(json.dumps(provenance))
 
 

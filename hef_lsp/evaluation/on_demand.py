@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,9 @@ import numpy as np
 from indexer.hierarchy import Node, NodeKind
 from indexer.view import IndexView
 from model.protocols import Embedder, FloatArray, Fuser
+
+STRANGE_CHUNKS = 128
+"""Of another repository, to draw from: each is fused when it is first drawn."""
 
 
 class Made:
@@ -28,13 +32,21 @@ class Made:
         self._of_parents: dict[str, FloatArray] = {}
         self.spent_s = 0.0
 
+    @contextmanager
+    def beforehand(self) -> Iterator[None]:
+        """What is done within counts as done before anybody asks."""
+        began_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent_s += time.perf_counter() - began_s
+
     def of_texts(self, texts: Sequence[str]) -> list[FloatArray]:
         """In the order of `texts`."""
-        began_s = time.perf_counter()
-        missing = [text for text in dict.fromkeys(texts) if text not in self._of_texts]
-        if missing:
-            self._of_texts.update(zip(missing, self._fuser.encode(missing), strict=True))
-        self.spent_s += time.perf_counter() - began_s
+        with self.beforehand():
+            missing = [text for text in dict.fromkeys(texts) if text not in self._of_texts]
+            if missing:
+                self._of_texts.update(zip(missing, self._fuser.encode(missing), strict=True))
         return [self._of_texts[text] for text in texts]
 
     def of_nodes(self, view: IndexView, nodes: Sequence[Node]) -> list[FloatArray]:
@@ -48,9 +60,8 @@ class Made:
         if node.digest not in self._of_parents:
             below = [view.hierarchy.node(child) for child in node.children]
             children = np.stack(self.of_nodes(view, [child for child in below if child.n_chunks]))
-            began_s = time.perf_counter()
-            (memory,) = self._fuser.fuse(children[None], np.ones((1, len(children)), dtype=np.bool_))
-            self.spent_s += time.perf_counter() - began_s
+            with self.beforehand():
+                (memory,) = self._fuser.fuse(children[None], np.ones((1, len(children)), dtype=np.bool_))
             self._of_parents[node.digest] = memory
         return self._of_parents[node.digest]
 
@@ -66,23 +77,6 @@ class OnDemandView(IndexView):
         known = [digest for digest in dict.fromkeys(digests) if digest in self]
         nodes = [self.hierarchy.node(self.places.of_digest[digest][0]) for digest in known]
         return dict(zip(known, self.made.of_nodes(self, nodes), strict=True))
-
-
-@dataclass(frozen=True)
-class StrangeView(IndexView):
-    """One whose memories are those of `texts` of another repository, the same one for the same digest.
-
-    The control for what memories say by their shape alone: if they help as much as the right ones, nothing
-    was read of the repository.
-    """
-
-    made: Made
-    texts: Sequence[str]
-
-    def memories(self, digests: Sequence[str]) -> dict[str, FloatArray]:
-        """digest -> ``[M, D]``."""
-        wanted = [self.texts[zlib.crc32(digest.encode()) % len(self.texts)] for digest in digests]
-        return dict(zip(digests, self.made.of_texts(wanted), strict=True))
 
 
 class Strangers:
@@ -106,6 +100,24 @@ class Strangers:
 
 
 @dataclass(frozen=True)
+class StrangeView(IndexView):
+    """One whose memories are those of some chunks of another repository, the same one for the same digest.
+
+    The control for what memories say by their shape alone: if they help as much as the right ones, nothing
+    was read of the repository.
+    """
+
+    made: Made
+    strangers: Strangers
+
+    def memories(self, digests: Sequence[str]) -> dict[str, FloatArray]:
+        """digest -> ``[M, D]``."""
+        some = self.strangers.some(STRANGE_CHUNKS)
+        wanted = [some[zlib.crc32(digest.encode()) % len(some)] for digest in digests]
+        return dict(zip(digests, self.made.of_texts(wanted), strict=True))
+
+
+@dataclass(frozen=True)
 class LookalikeView(IndexView):
     """One whose memories are those of the texts of another repository that are most like its own chunks.
 
@@ -118,5 +130,6 @@ class LookalikeView(IndexView):
     def memories(self, digests: Sequence[str]) -> dict[str, FloatArray]:
         """digest -> ``[M, D]``, of chunks."""
         texts = self.store.texts(digests)
-        likest = self.strangers.likest([texts[digest] for digest in digests])
+        with self.made.beforehand():
+            likest = self.strangers.likest([texts[digest] for digest in digests])
         return dict(zip(digests, self.made.of_texts(likest), strict=True))

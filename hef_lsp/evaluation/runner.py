@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from hef_lsp.documents import DocumentSnapshot
 from hef_lsp.engine import CompletionEngine
-from hef_lsp.evaluation.arms import ADVERSARIAL, CHUNKS_ALONE, GRAPH, RANDOM, STRANGE, Arm
+from hef_lsp.evaluation.arms import CHUNKS_ALONE, GRAPH, RANDOM, STRANGE, Arm
 from hef_lsp.evaluation.graph import GraphRetriever
 from hef_lsp.evaluation.guided import GuidedRetriever, LeavesOnly
 from hef_lsp.evaluation.on_demand import LookalikeView, Made, OnDemandView, Strangers, StrangeView
@@ -32,10 +32,6 @@ from model.protocols import NeverCancelled
 if TYPE_CHECKING:
     from indexer.index import IndexView
     from model.bundle import ModelBundle
-
-
-STRANGE_CHUNKS = 128
-"""Of another repository, whose memories stand in for those found."""
 
 
 @dataclass(frozen=True)
@@ -162,10 +158,10 @@ class _Desk:
     def _seen(self, arm: Arm, view: IndexView) -> IndexView:
         if not arm.is_dense or self.made is None:
             return view
-        if self.strangers is not None and arm.kind == RANDOM:
-            return StrangeView(**vars(view), made=self.made, texts=self.strangers.some(STRANGE_CHUNKS))
-        if self.strangers is not None and arm.kind == ADVERSARIAL:
-            return LookalikeView(**vars(view), made=self.made, strangers=self.strangers)
+        if arm.kind in STRANGE:
+            assert self.strangers is not None, "found for every repository that has such an arm"
+            control = StrangeView if arm.kind == RANDOM else LookalikeView
+            return control(**vars(view), made=self.made, strangers=self.strangers)
         return OnDemandView(**vars(view), made=self.made)
 
     def _clock_s(self) -> float:

@@ -32,7 +32,7 @@ Before = tuple[Tensor, Tensor]
 def laid_out(pairs: Pairs, layout: SlotLayout) -> list[LaidOut]:
     """Each layer's pairs, those of a head at the end, no layer longer than its longest head."""
     counts = torch.bincount(pairs.heads, minlength=layout.n_heads)
-    n_slots = max(1, int(counts.max()))
+    n_slots = int(counts.max())
     places = standing_at_end(pairs.heads, n_slots)
     numbers = torch.zeros(layout.n_heads, n_slots, 2, layout.head_size)
     there = torch.zeros(layout.n_heads, n_slots, dtype=torch.bool)

@@ -59,7 +59,8 @@ class Learnt:
             return cls(weights, about["provenance"])
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise ModelCorrupt(
-                f"{path} holds nothing that was learnt for slots ({error}); install hef-lsp again"
+                f"{path} holds nothing that was learnt for slots ({error}); "
+                "install hef-lsp again, or give a file that `hef-lsp train` wrote"
             ) from error
 
     @classmethod
