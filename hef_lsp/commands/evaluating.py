@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +35,9 @@ Arms = Annotated[
         help="none, text, dense, random, iterative, graph; with +memory, +plain; with a budget: dense:16.",
     ),
 ]
+Against = Annotated[
+    str, typer.Option("--against", help="Arms from which the differences of all others are told, too.")
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures here.")]
 RowsFile = Annotated[Path | None, typer.Option("--rows", help="Keep each answer here; a second run goes on.")]
 Markdown = Annotated[Path | None, typer.Option("--report", help="Write a page with all figures here.")]
@@ -48,6 +51,7 @@ def evaluate(
     workspace: Workspace = None,
     limit: Limit = None,
     arms: Arms = "none,text",
+    against: Against = "",
     json_file: JsonFile = None,
     rows_file: RowsFile = None,
     markdown: Markdown = None,
@@ -70,7 +74,7 @@ def evaluate(
         name=model, checkpoint=checkpoint, memories=memories, embedder=embedder, threads=threads
     )
     try:
-        chosen = arms_of(arms)
+        chosen, bases = arms_of(arms), [arm.name for arm in arms_of(against)]
     except UnknownArm as error:
         raise fail(str(error)) from error
     names = [name.strip() for name in benchmark.split(",") if name.strip()]
@@ -78,27 +82,31 @@ def evaluate(
         raise fail("give --benchmark and --data for a benchmark, or --workspace for a folder of your own")
     setting = setting_of("eval") | {"seed": seed, "limit": limit, "suffix": suffix, "embedder": embedder}
     if workspace is not None:
-        runs = [_own(workspace, [arm.name for arm in chosen], limit or 30, seed, settings)]
+        runs = [_own(workspace, [arm.name for arm in chosen], bases, limit or 30, seed, settings)]
         setting["model"] = runs[0].pop("model")
     else:
         assert data is not None
-        runs, told = _benchmarks(names, data, chosen, limit, seed, rows_file, shard, settings, suffix, warm)
-        setting["model"] = told
+        asked = _Asked(chosen, bases, limit, seed, rows_file, shard, settings, suffix, warm)
+        runs, setting["model"] = _benchmarks(names, data, asked)
     _write(setting, runs, json_file, markdown, page)
 
 
-def _benchmarks(
-    names: list[str],
-    data: Path,
-    arms: list[Arm],
-    limit: int | None,
-    seed: int,
-    rows_file: Path | None,
-    shard: str,
-    settings: ModelSettings,
-    suffix: bool,
-    warm: bool,
-) -> tuple[list[dict[str, Any]], str]:
+@dataclass(frozen=True)
+class _Asked:
+    """What is wanted of each benchmark, as the options say."""
+
+    arms: list[Arm]
+    against: list[str]
+    limit: int | None
+    seed: int
+    rows_file: Path | None
+    shard: str
+    models: ModelSettings
+    suffix: bool
+    warm: bool
+
+
+def _benchmarks(names: list[str], data: Path, asked: _Asked) -> tuple[list[dict[str, Any]], str]:
     """The figures of each benchmark, and the model's name."""
     from hef_lsp.evaluation.answers import AnswerFile
     from hef_lsp.evaluation.report import report_of
@@ -107,24 +115,24 @@ def _benchmarks(
     from model.evaluation.benchmarks import NoBenchmark
 
     known = {name: benchmark_of(name) for name in names}
-    number, of = shard_of(shard)
-    drawn = {name: drawn_rows(name, data, limit, seed) for name in names}
-    kept = AnswerFile(rows_file, names[0])
+    number, of = shard_of(asked.shard)
+    drawn = {name: drawn_rows(name, data, asked.limit, asked.seed) for name in names}
+    kept = AnswerFile(asked.rows_file, names[0])
     for line in kept.torn:
-        err().print(f"{rows_file}: line {line} is torn and left out", markup=False)
+        err().print(f"{asked.rows_file}: line {line} is torn and left out", markup=False)
     with named_errors(), progress_bar() as progress:
-        models = load_models(settings, say_fetching())
+        models = load_models(asked.models, say_fetching())
         # Without the checkpoint's adapter; loaded when an arm first asks.
-        plain = cache(lambda: load_models(replace(settings, checkpoint="none"), say_fetching()))
+        plain = cache(lambda: load_models(replace(asked.models, checkpoint="none"), say_fetching()))
         bars = {
-            name: progress.add_task(name, total=len(rows[number::of]) * len(arms))
+            name: progress.add_task(name, total=len(rows[number::of]) * len(asked.arms))
             for name, (rows, _) in drawn.items()
         }
-        runs = []
+        runs, arms = [], [arm.name for arm in asked.arms]
         for name, (rows, sources) in drawn.items():
             results: list[ArmResult] = kept.of(name)
             done = frozenset((result.task_id, result.arm) for result in results)
-            plan = RunPlan(arms, models, plain, suffix, warm, done)
+            plan = RunPlan(asked.arms, models, plain, asked.suffix, asked.warm, done)
             try:
                 for result in run_rows(rows[number::of], sources, plan):
                     results.append(result)
@@ -132,12 +140,14 @@ def _benchmarks(
                     progress.advance(bars[name])
             except NoBenchmark as error:
                 raise fail(str(error)) from error
-            figures = report_of(known[name].scorer, rows, results, [arm.name for arm in arms])
+            figures = report_of(known[name].scorer, rows, results, arms, asked.against)
             runs.append({"benchmark": name, "half": sources.name, **figures})
     return runs, models.generator.model_id
 
 
-def _own(folder: Path, arms: list[str], n_lines: int, seed: int, model: ModelSettings) -> dict[str, Any]:
+def _own(
+    folder: Path, arms: list[str], against: list[str], n_lines: int, seed: int, model: ModelSettings
+) -> dict[str, Any]:
     """Figures of lines hidden in one's own folder."""
     from hef_lsp.bench.latency import check_arms
     from hef_lsp.evaluation.arms import UnknownArm
@@ -149,7 +159,7 @@ def _own(folder: Path, arms: list[str], n_lines: int, seed: int, model: ModelSet
     try:
         check_arms(arms)
         with named_errors(), err().status("starting the server") as status:
-            plan = OwnPlan(folder.resolve(), arms, n_lines, seed, model)
+            plan = OwnPlan(folder.resolve(), arms, n_lines, seed, model, against)
             return asyncio.run(measure_own_lines(plan, status.update))
     except (UnknownArm, NothingToHide, ServerNotReady, ServerDied) as error:
         raise fail(str(error)) from error

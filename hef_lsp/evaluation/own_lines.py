@@ -47,6 +47,7 @@ class OwnPlan:
     n_lines: int
     seed: int
     model: ModelSettings
+    against: Sequence[str] = ()
     command: Sequence[str] | None = None
 
 
@@ -71,7 +72,7 @@ async def measure_own_lines(plan: OwnPlan, say: Callable[[str], None] = lambda _
                     answer, elapsed_ms = await _ask(editor, passage)
                     copied = known.has_target_of(row)
                     results.append(ArmResult(row.task_id, arm, answer, elapsed_ms, copied=copied))
-    figures = report_of(repocoder, rows, results, plan.arms)
+    figures = report_of(repocoder, rows, results, plan.arms, plan.against)
     return {"benchmark": plan.folder.name, "half": "own lines", "model": model_id, **figures}
 
 

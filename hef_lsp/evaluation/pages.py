@@ -122,16 +122,19 @@ def _differences(run: Report) -> _Sheet:
     rows = []
     for name, change in run["differences"].items():
         if change["n"]:
-            means = (change["em"], change["es"])
             rows.append(
                 (
                     name,
                     f"{change['wins']}, {change['losses']}",
                     f"{change['p']:.3f}",
-                    *(f"{mean['value']:+.3f} ({mean['low']:+.3f} to {mean['high']:+.3f})" for mean in means),
+                    *(_signed(change[figure]) if figure in change else "" for figure in ("em", "es", "harm")),
                 )
             )
-    return _Sheet(("difference", "rows won, lost", "p", "EM", "ES"), rows)
+    return _Sheet(("difference", "rows won, lost", "p", "EM", "ES", "harm"), rows)
+
+
+def _signed(mean: Mapping[str, float]) -> str:
+    return f"{mean['value']:+.3f} ({mean['low']:+.3f} to {mean['high']:+.3f})"
 
 
 def _markdown(sheet: _Sheet) -> list[str]:

@@ -1,4 +1,4 @@
-"""Reports as pictures: exactness against time, against budget, and time against the repository's size.
+"""Reports as pictures: exactness against time and budget, differences, time against the repository's size.
 
 Owns what is drawn. matplotlib is asked for when a picture is wanted, and only then.
 """
@@ -27,6 +27,8 @@ def pictures_of(run: Report) -> list[str]:
     drawn = [_picture(_exactness_against_time, run)]
     if _budgets(run):
         drawn.append(_picture(_exactness_against_budget, run))
+    if run["differences"]:
+        drawn.append(_picture(_differences, run))
     return [*drawn, _picture(_time_against_size, run)]
 
 
@@ -76,6 +78,17 @@ def _exactness_against_budget(axes: Axes, run: Report) -> None:
         axes.plot(*zip(*points, strict=True), marker="o", label=name)
     axes.set(xlabel="budget, tokens", ylabel="exact match", ylim=(0, None))
     axes.legend(fontsize="small")
+
+
+def _differences(axes: Axes, run: Report) -> None:
+    """Of edit similarity, each with its interval; the first at the top."""
+    changes = {name: change["es"] for name, change in run["differences"].items() if change["n"]}
+    for place, change in enumerate(changes.values()):
+        error = [[max(0.0, change["value"] - change["low"])], [max(0.0, change["high"] - change["value"])]]
+        axes.errorbar([change["value"]], [place], xerr=error, fmt="o", color="C0")
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set(xlabel="difference in edit similarity", yticks=range(len(changes)), yticklabels=list(changes))
+    axes.invert_yaxis()
 
 
 def _time_against_size(axes: Axes, run: Report) -> None:

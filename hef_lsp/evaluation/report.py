@@ -35,11 +35,16 @@ Scored = Mapping[str, Mapping[str, _Scored]]
 
 
 def report_of(
-    scorer: Scorer, rows: Sequence[BenchmarkRow], results: Sequence[ArmResult], arms: Sequence[str]
+    scorer: Scorer,
+    rows: Sequence[BenchmarkRow],
+    results: Sequence[ArmResult],
+    arms: Sequence[str],
+    against: Sequence[str] = (),
 ) -> Report:
     """``{"arms": {arm: figures}, "differences": {"a - b": ...}, …}``; arms without answers are left out.
 
-    Differences are to the first arm, and of each arm with exact memory to the same without.
+    Differences are to the first arm, of each arm with exact memory to the same without, and of all arms to
+    those of `against`.
     """
     targets = {row.task_id: row.target for row in rows}
     scored: dict[str, dict[str, _Scored]] = {arm: {} for arm in arms}
@@ -48,11 +53,13 @@ def report_of(
             found = score(scorer, targets[result.task_id], result.prediction)
             scored[result.arm][result.task_id] = _Scored(result, found)
     present = [arm for arm in arms if scored[arm]]
-    pairs = [(arm, present[0]) for arm in present[1:]]
-    pairs += [(arm, without) for arm in present if (without := _without_memory(arm)) in present[1:]]
+    pairs = [(arm, base) for base in [*present[:1], *against] for arm in present if base in present]
+    pairs += [(arm, without) for arm in present if (without := _without_memory(arm)) in present]
     return {
         "arms": {arm: _figures(scored[arm]) | _against_none(scored, arm) for arm in present},
-        "differences": {f"{arm} - {base}": _difference(scored, arm, base) for arm, base in pairs},
+        "differences": {
+            f"{arm} - {base}": _difference(scored, arm, base) for arm, base in pairs if arm != base
+        },
         "by_size": {arm: _by_size(scored[arm]) for arm in present},
     }
 
@@ -90,11 +97,15 @@ def _against_none(scored: Scored, arm: str) -> Report:
     if arm == NONE or not base:
         return {}
     common = scored[arm].keys() & base.keys()
-    harmed = [base[task].score.es - scored[arm][task].score.es > HARM for task in common]
+    harmed = [_is_harmed(scored, arm, task) for task in common]
     figures: Report = {"harm": round(sum(harmed) / len(harmed), 4)} if harmed else {}
     if text and arm != TEXT:
         figures["recovery"] = {name: _recovery(scored, arm, name) for name in ("em", "es")}
     return figures
+
+
+def _is_harmed(scored: Scored, arm: str, task: str) -> bool:
+    return scored[NONE][task].score.es - scored[arm][task].score.es > HARM
 
 
 def _recovery(scored: Scored, arm: str, name: str) -> float | None:
@@ -106,7 +117,7 @@ def _recovery(scored: Scored, arm: str, name: str) -> float | None:
 
 
 def _difference(scored: Scored, arm: str, base: str) -> Report:
-    """On the rows that both answered."""
+    """On the rows that both answered; of harm, on those of them that were answered without context, too."""
     common = sorted(scored[arm].keys() & scored[base].keys())
     if not common:
         return {"n": 0}
@@ -117,6 +128,10 @@ def _difference(scored: Scored, arm: str, base: str) -> Report:
         )
         for name in FIGURES
     }
+    judged = [task for task in common if task in scored.get(NONE, ())]
+    if judged and NONE not in (arm, base):
+        of_arm, of_base = ([_is_harmed(scored, side, task) for task in judged] for side in (arm, base))
+        differences["harm"] = paired_difference(of_arm, of_base)
     right = {side: {task for task in common if scored[side][task].score.em} for side in (arm, base)}
     counts = {"wins": len(right[arm] - right[base]), "losses": len(right[base] - right[arm])}
     p = {"p": round(sign_test(counts["wins"], counts["losses"]), 4)}

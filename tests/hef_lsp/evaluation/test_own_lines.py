@@ -40,7 +40,7 @@ def test_lines_are_drawn_once_and_by_the_seed(folder: Path) -> None:
 
 
 async def test_hidden_lines_are_asked_for_where_they_stood(folder: Path) -> None:
-    plan = OwnPlan(folder, ("none", "text+memory"), 8, 0, ModelSettings(), STUB)
+    plan = OwnPlan(folder, ("none", "text+memory"), 8, 0, ModelSettings(), command=STUB)
     report = await measure_own_lines(plan)
     assert report["benchmark"] == "src"
     # The stub says what stands before the cursor, which is never the line: it was taken out.
@@ -56,4 +56,4 @@ async def test_a_server_that_is_not_ready_is_no_measurement(
     given = own_lines.options_of
     monkeypatch.setattr(own_lines, "options_of", lambda *args: given(*args) | {"stub": "error"})
     with pytest.raises(ServerNotReady, match="no model"):
-        await measure_own_lines(OwnPlan(folder, ("none",), 1, 0, ModelSettings(), STUB))
+        await measure_own_lines(OwnPlan(folder, ("none",), 1, 0, ModelSettings(), command=STUB))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -33,13 +34,14 @@ SETTING: dict[str, Any] = {
 }
 
 
-def report() -> dict[str, Any]:
+def report(against: Sequence[str] = ()) -> dict[str, Any]:
     results = [
         ArmResult(row.task_id, arm, answer, 10.0 * (number + 1), 5.0, number < 2, 100 * number)
         for arm, answers in SAID.items()
         for number, (row, answer) in enumerate(zip(ROWS, answers, strict=True))
     ]
-    return {"benchmark": "a-bench", "half": "dev", **report_of(repocoder, ROWS, results, list(SAID))}
+    figures = report_of(repocoder, ROWS, results, list(SAID), against)
+    return {"benchmark": "a-bench", "half": "dev", **figures}
 
 
 def test_means_times_and_subsets() -> None:
@@ -66,6 +68,20 @@ def test_differences_are_to_the_first_arm_and_of_memory_to_the_same_without() ->
     assert list(differences) == ["text - none", "text+memory - none", "dense:8 - none", "text+memory - text"]
     assert (differences["text - none"]["wins"], differences["text - none"]["losses"]) == (2, 1)
     assert differences["text+memory - text"]["em"]["value"] == 0.0
+
+
+def test_differences_to_other_arms_are_told_where_asked_for() -> None:
+    against = report(["text", "graph"])["differences"]
+    more = [name for name in against if name not in report()["differences"]]
+    assert more == ["none - text", "dense:8 - text"]
+    assert (against["dense:8 - text"]["wins"], against["dense:8 - text"]["losses"]) == (1, 1)
+
+
+def test_harm_is_compared_where_both_have_another_to_be_measured_by() -> None:
+    differences = report(["text"])["differences"]
+    assert differences["text+memory - text"]["harm"]["value"] == 0.25
+    assert differences["dense:8 - text"]["harm"]["value"] == 0.0
+    assert "harm" not in differences["text - none"] and "harm" not in differences["none - text"]
 
 
 def test_an_arm_that_gains_nothing_leaves_no_recovery() -> None:
@@ -96,17 +112,22 @@ def test_a_page_and_a_table() -> None:
 def test_a_page_with_plots_is_the_same_each_time() -> None:
     run = report()
     pictures = {"a-bench": pictures_of(run)}
-    assert len(pictures["a-bench"]) == 3  # one of them for the arm with a budget
+    assert len(pictures["a-bench"]) == 4  # one of them for the arm with a budget
     page = html_of(SETTING, [run], pictures)
-    assert page.count("<svg") == 3 and "a machine &lt;1&gt;" in page and "<?xml" not in page
+    assert page.count("<svg") == 4 and "a machine &lt;1&gt;" in page and "<?xml" not in page
     assert page == html_of(SETTING, [run], {"a-bench": pictures_of(run)})
     assert "dense:8" in page and page.count("<table>") == 3
 
 
-def test_without_a_budget_there_are_two_plots() -> None:
+def test_without_a_budget_there_are_three_plots() -> None:
     run = report()
     run["arms"].pop("dense:8")
-    assert len(pictures_of(run)) == 2
+    assert len(pictures_of(run)) == 3
+
+
+def test_differences_are_drawn_with_their_names() -> None:
+    (drawn,) = [picture for picture in pictures_of(report()) if "difference in edit similarity" in picture]
+    assert all(name in drawn for name in report()["differences"])
 
 
 def test_plots_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
