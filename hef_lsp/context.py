@@ -1,13 +1,11 @@
 """From the index to what the generator is told of the repository: snippets, pseudo-tokens or nothing.
 
-Owns the choice of the context mode, the query and its excluded region, and the memory of the last
-retrieval, which stays the same while one types in a line so that the generator's KV cache does too.
-Called in the inference lane only; it does not lock.
+Owns the choice of the context mode, the query and its excluded region. How long a retrieval goes on to be
+told is `hef_lsp.retrieved`. Called in the inference lane only; it does not lock.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -17,11 +15,12 @@ import numpy as np
 from hef_lsp.cache import ContextSources
 from hef_lsp.explanation import ExplainedHit, StageClock, explained
 from hef_lsp.request import CompletionRequest, text_above
+from hef_lsp.retrieved import Found, LastRetrievals, RetrievalPlace, sources_of
 from hef_lsp.settings import ContextMode, ContextSettings
 from hef_lsp.stage_guard import StageGuard
-from indexer.hierarchy import NodeKind
 from indexer.languages import line_comment
 from indexer.retriever import Query, near_text, query_text
+from indexer.shared import shared_with
 from model.prompt import Snippet
 from model.protocols import Embedder, FloatArray, Fuser, Generator, Projector, PseudoTokens
 
@@ -38,9 +37,6 @@ CHARS_PER_TOKEN = 4
 QUERY_WINDOW = 8000
 """Characters on either side of the cursor from which the query's lines are taken."""
 
-DOCUMENTS_REMEMBERED = 16
-FEW_BEST_HITS = 3
-"""As long as a line's best hits were told for the line before, nothing is told anew."""
 LARGEST_CONTEXT = 4
 """Pseudo-tokens take at most one part in so many of the generator's context window."""
 
@@ -104,31 +100,6 @@ NO_CONTEXT = Context(ContextMode.NONE)
 
 
 @dataclass(frozen=True)
-class _Place:
-    """While this is equal, a retrieval is taken over, as long as what it found still stands: one line, the
-    same lines above. What one types makes new generations all the time, and a new prompt for each would
-    cost a whole prefill."""
-
-    root: str | None
-    line: int
-    above: str
-    n_hits: int
-
-
-@dataclass
-class _Found:
-    """What was retrieved at a place, and the digests of what was told as memories; None before any was.
-
-    While a retrieval is taken over, what was told as text stays text: a memory that came since would change
-    the prompt from its beginning.
-    """
-
-    place: _Place
-    hits: list[Hit]
-    memories: frozenset[str] | None = None
-
-
-@dataclass(frozen=True)
 class _Projected:
     digests: tuple[str, ...]
     levels: tuple[int, ...]
@@ -154,7 +125,7 @@ class ContextBuilder:
         self._models = models
         self._retriever = retriever
         self._guard = guard
-        self._retrieved: OrderedDict[tuple[str, bool], _Found] = OrderedDict()
+        self._retrievals = LastRetrievals()
         self._projected: _Projected | None = None
 
     def build(
@@ -189,13 +160,15 @@ class ContextBuilder:
         found = self._retrieve(asked, ancestors=False)
         if found is None:
             return NO_CONTEXT.with_note("no context: the search in the index failed")
+        if not found.worth_telling:
+            return _untold(ContextMode.TEXT, found)
         hits = found.hits
         return Context(
             ContextMode.TEXT,
             hits=tuple(explained(hit, used=True) for hit in hits),
             snippets=_snippets(asked, hits),
             as_text=tuple(range(len(hits))),
-            sources=_sources(hits),
+            sources=sources_of(hits),
         )
 
     def _dense(self, asked: _Asked) -> Context:
@@ -204,6 +177,8 @@ class ContextBuilder:
         found = self._retrieve(asked, ancestors=True)
         if found is None:
             return NO_CONTEXT.with_note("not dense: the search in the index failed")
+        if not found.worth_telling:
+            return _untold(ContextMode.DENSE, found)
         hits = found.hits
         digests = [hit.node.digest for hit in hits]
         with asked.clock.stage("project"):
@@ -230,7 +205,7 @@ class ContextBuilder:
             snippets=_snippets(asked, [hits[i] for i in as_text]),
             as_text=as_text,
             pseudo_tokens=rows if len(rows) else None,
-            sources=_sources(hits),
+            sources=sources_of(hits),
             notes=(f"{note}: {len(as_text)} as text",) if len(ready) < len(hits) else (),
         )
 
@@ -250,7 +225,7 @@ class ContextBuilder:
         self._projected = None if rows is None else _Projected(digests, levels, budget, rows)
         return rows
 
-    def _retrieve(self, asked: _Asked, ancestors: bool) -> _Found | None:
+    def _retrieve(self, asked: _Asked, ancestors: bool) -> Found | None:
         """Hits, best first; None if the search failed.
 
         An invoked request always searches: who asks wants what is known now, and waits for it. A request
@@ -258,8 +233,8 @@ class ContextBuilder:
         """
         request, view, settings = asked.request, asked.view, asked.settings
         key = (request.document.uri, ancestors)
-        place = _Place(request.root, request.line, text_above(request), settings.hits)
-        kept = None if request.invoked else self._kept(key, place, view)
+        place = RetrievalPlace(request.root, request.line, text_above(request), settings.hits)
+        kept = None if request.invoked else self._retrievals.of(key, place, view)
         if kept is not None and (kept.place == place or request.ahead):
             return kept
         excluded = excluded_lines(request, settings, reads_suffix=self._models.generator.fim is not None)
@@ -276,13 +251,14 @@ class ContextBuilder:
                 alike=self._alike(asked),
             )
             hits = self._guard.attempt("retrieval", lambda: self._retriever.retrieve(view, query))
-        if hits is None:
-            return None
-        found = _Found(place, hits)
-        if kept is not None and _says_nothing_new(hits, kept.hits):
-            found = replace(kept, place=place)
+            if hits is None:
+                return None
+            least = settings.least_shared / 100
+            found = Found(place, hits, worth_telling=not least or shared_with(query, hits) >= least)
+        if kept is not None:
+            found = found.or_as_before(kept)
         if not request.ahead:
-            self._remember(key, found)
+            self._retrievals.remember(key, found)
         return found
 
     def _alike(self, asked: _Asked) -> tuple[FileLine, ...]:
@@ -290,29 +266,16 @@ class ContextBuilder:
             return ()
         return self._guard.attempt("the lines that are alike", asked.remembered.lines_alike) or ()
 
-    def _kept(self, key: tuple[str, bool], place: _Place, view: IndexView) -> _Found | None:
-        """The last retrieval for a document, if made in the same way and if what it found still stands."""
-        kept = self._retrieved.get(key)
-        if kept is None or (kept.place.root, kept.place.n_hits) != (place.root, place.n_hits):
-            return None
-        return kept if still_current(view, _sources(kept.hits)) else None
 
-    def _remember(self, key: tuple[str, bool], found: _Found) -> None:
-        self._retrieved[key] = found
-        self._retrieved.move_to_end(key)
-        while len(self._retrieved) > 2 * DOCUMENTS_REMEMBERED:
-            self._retrieved.popitem(last=False)
+def _untold(mode: ContextMode, found: Found) -> Context:
+    """Nothing; that it was found is said to who asks for an explanation."""
+    hits = tuple(explained(hit, used=False) for hit in found.hits)
+    return Context(mode, hits, notes=("no context: nothing found is like what stands at the cursor",))
 
 
 def _snippets(asked: _Asked, hits: Sequence[Hit]) -> tuple[Snippet, ...]:
     comment = line_comment(asked.request.language)
     return tuple(Snippet(hit.node.path, hit.text, comment) for hit in hits)
-
-
-def _says_nothing_new(hits: Sequence[Hit], kept: Sequence[Hit]) -> bool:
-    """Whether the best of `hits` are among those kept: then the prompt, and its KV cache, may stay."""
-    known = {hit.node.digest for hit in kept}
-    return all(hit.node.digest in known for hit in hits[:FEW_BEST_HITS])
 
 
 def excluded_lines(
@@ -323,12 +286,3 @@ def excluded_lines(
     n_below = request.suffix[: settings.suffix_tokens * CHARS_PER_TOKEN].count("\n") if reads_suffix else 0
     above, below = max(n_above, LINES_AROUND_CURSOR), max(n_below, LINES_AROUND_CURSOR)
     return max(0, request.line - above), request.line + below + 1
-
-
-def _sources(hits: Sequence[Hit]) -> ContextSources:
-    return frozenset(hit.node.digest for hit in hits if hit.node.kind <= NodeKind.FILE)
-
-
-def still_current(view: IndexView | None, sources: ContextSources) -> bool:
-    """Whether all of `sources` still stand somewhere in the workspace. Any thread; reads memory only."""
-    return not sources if view is None else all(digest in view for digest in sources)

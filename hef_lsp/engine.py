@@ -17,11 +17,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hef_lsp.cache import Found, Place, SuggestionStore
-from hef_lsp.context import Context, ContextBuilder, Models, Retrieves, still_current
+from hef_lsp.context import Context, ContextBuilder, Models, Retrieves
 from hef_lsp.explanation import ExplainedHit, Explanation, ExplanationLog, StageClock
 from hef_lsp.postprocess import Draft, postprocess
 from hef_lsp.remembering import Remembered, Remembering
 from hef_lsp.request import CompletionRequest, multiline_wanted
+from hef_lsp.retrieved import still_current
 from hef_lsp.settings import Settings
 from hef_lsp.stage_guard import StageGuard
 from hef_lsp.told import KnownSecrets

@@ -79,6 +79,9 @@ class ContextSettings:
     )
     memory: bool = _doc(True, "Weigh in what followed the same words elsewhere in the workspace.")
     hits: int = _doc(6, "Most chunks and ancestors retrieved for one request.", 0, 64)
+    least_shared: int = _doc(
+        0, "Tell nothing unless this share of what stands at the cursor stands in a hit, in per cent.", 0, 100
+    )
 
 
 @dataclass(frozen=True)

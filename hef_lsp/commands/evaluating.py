@@ -32,7 +32,7 @@ Arms = Annotated[
     str,
     typer.Option(
         "--arms",
-        help="none, text, dense, random, iterative, graph; with +memory, +plain; with a budget: dense:16.",
+        help="Such as none, text+memory, dense:16, leaves+sure; an unknown one is answered with all.",
     ),
 ]
 Against = Annotated[

@@ -1,6 +1,6 @@
 """The arms of an evaluation: ways of telling the generator about the repository, by name.
 
-Owns the names, ``KIND[:BUDGET][+memory][+plain]``, and the settings each stands for. Running them is
+Owns the names, ``KIND[:BUDGET][+memory][+plain][+sure]``, and the settings each stands for. Running them is
 `hef_lsp.evaluation.runner`.
 """
 
@@ -35,8 +35,11 @@ KINDS = {
 CHUNKS_ALONE = frozenset({LEAVES, ADVERSARIAL})
 STRANGE = frozenset({RANDOM, ADVERSARIAL})
 """Those that are told of another repository."""
-MEMORY, PLAIN, LORA = "memory", "plain", "lora"
-"""With exact memory; without the checkpoint's adapter; with it, as is usual, for who wants to say so."""
+MEMORY, PLAIN, LORA, SURE = "memory", "plain", "lora", "sure"
+"""With exact memory; without the checkpoint's adapter; with it, as is usual, for who wants to say so; told
+nothing where nothing that was found is like what stands at the cursor."""
+SURE_SHARE = 35
+"""Per cent, `hef.context.leastShared`: chosen on training repositories (docs/log.md, 2026-11-29)."""
 LARGEST_BUDGET = 4096
 LINE_TOKENS = 64
 BLOCK_TOKENS = 256
@@ -56,6 +59,7 @@ class Arm:
     budget: int | None
     memory: bool
     plain: bool
+    sure: bool = False
 
     @property
     def is_dense(self) -> bool:
@@ -71,6 +75,8 @@ class Arm:
         """`base` in this arm's mode, for one answer with all the time it takes."""
         base = base or Settings()
         context = replace(base.context, mode=KINDS[self.kind], memory=self.memory)
+        if self.sure:
+            context = replace(context, least_shared=SURE_SHARE)
         if self.budget is not None:
             told = replace(context, text_tokens=self.budget)
             context = replace(context, pseudo_tokens=self.budget) if self.is_dense else told
@@ -99,13 +105,13 @@ def arm_of(name: str) -> Arm:
     if (
         found is None
         or found["kind"] not in KINDS
-        or not extras <= {MEMORY, PLAIN, LORA}
+        or not extras <= {MEMORY, PLAIN, LORA, SURE}
         or extras >= {PLAIN, LORA}
         or (found["budget"] and (found["kind"] == NONE or int(found["budget"]) > LARGEST_BUDGET))
     ):
         raise UnknownArm(
-            f"there is no arm {name!r}; known: {', '.join(KINDS)}, each with +{MEMORY}, +{PLAIN} or +{LORA}, "
-            f"and with a budget of up to {LARGEST_BUDGET} tokens as in dense:16 and text:256"
+            f"there is no arm {name!r}; known: {', '.join(KINDS)}, each with +{MEMORY}, +{PLAIN}, +{LORA} "
+            f"or +{SURE}, and with a budget of up to {LARGEST_BUDGET} tokens as in dense:16 and text:256"
         )
     budget = int(found["budget"]) if found["budget"] else None
-    return Arm(name.strip(), found["kind"], budget, MEMORY in extras, PLAIN in extras)
+    return Arm(name.strip(), found["kind"], budget, MEMORY in extras, PLAIN in extras, SURE in extras)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hef_lsp.evaluation.arms import Arm, UnknownArm, arm_of, arms_of
+from hef_lsp.evaluation.arms import SURE_SHARE, Arm, UnknownArm, arm_of, arms_of
 from hef_lsp.settings import ContextMode, Settings
 
 
@@ -28,6 +28,12 @@ def test_a_budget_is_of_pseudo_tokens_or_of_snippets() -> None:
 def test_the_adapter_is_there_unless_plain() -> None:
     assert arm_of("text+memory+plain") == Arm("text+memory+plain", "text", None, memory=True, plain=True)
     assert not arm_of("text+lora").plain
+
+
+def test_a_sure_arm_tells_only_what_is_like_the_cursor() -> None:
+    assert arm_of("text").settings().context.least_shared == 0
+    sure = arm_of("leaves+memory+sure").settings().context
+    assert (sure.least_shared, sure.memory, sure.mode) == (SURE_SHARE, True, ContextMode.DENSE)
 
 
 def test_a_block_is_asked_for_where_the_target_is_one() -> None:

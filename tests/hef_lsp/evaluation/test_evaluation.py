@@ -44,6 +44,7 @@ ARMS = (
     "random",
     "text:64",
     "text+plain",
+    "leaves+sure",
 )
 
 
