@@ -53,8 +53,7 @@ def report_of(
             found = score(scorer, targets[result.task_id], result.prediction)
             scored[result.arm][result.task_id] = _Scored(result, found)
     present = [arm for arm in arms if scored[arm]]
-    pairs = [(arm, base) for base in [*present[:1], *against] for arm in present if base in present]
-    pairs += [(arm, without) for arm in present if (without := _without_memory(arm)) in present]
+    pairs = _pairs(present, against)
     return {
         "arms": {arm: _figures(scored[arm]) | _against_none(scored, arm) for arm in present},
         "differences": {
@@ -62,6 +61,18 @@ def report_of(
         },
         "by_size": {arm: _by_size(scored[arm]) for arm in present},
     }
+
+
+def _pairs(present: Sequence[str], against: Sequence[str]) -> list[tuple[str, str]]:
+    """Which arms are compared, each two of them once."""
+    bases = [*present[:1], *(base for base in against if base in present)]
+    wanted = [(arm, base) for base in bases for arm in present]
+    wanted += [(arm, without) for arm in present if (without := _without_memory(arm)) in present]
+    pairs: list[tuple[str, str]] = []
+    for arm, base in wanted:
+        if arm != base and (arm, base) not in pairs and (base, arm) not in pairs:
+            pairs.append((arm, base))
+    return pairs
 
 
 def _without_memory(arm: str) -> str:
