@@ -1,4 +1,4 @@
-"""Reports as pictures: exactness against time and budget, differences, time against the repository's size.
+"""Reports as pictures: exactness against time and budget, differences, harm, time by the repository's size.
 
 Owns what is drawn. matplotlib is asked for when a picture is wanted, and only then.
 """
@@ -29,6 +29,8 @@ def pictures_of(run: Report) -> list[str]:
         drawn.append(_picture(_exactness_against_budget, run))
     if run["differences"]:
         drawn.append(_picture(_differences, run))
+    if any("harm" in figures for figures in run["arms"].values()):
+        drawn.append(_picture(_harm, run))
     return [*drawn, _picture(_time_against_size, run)]
 
 
@@ -89,6 +91,14 @@ def _differences(axes: Axes, run: Report) -> None:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set(xlabel="difference in edit similarity", yticks=range(len(changes)), yticklabels=list(changes))
     axes.invert_yaxis()
+
+
+def _harm(axes: Axes, run: Report) -> None:
+    """Beside what an arm gains: it may buy the one with the other."""
+    for name, figures in run["arms"].items():
+        axes.plot([figures["es"]], [figures.get("harm", 0.0)], marker="o", linestyle="", label=name)
+    axes.set(xlabel="edit similarity", ylabel="answers made worse (harm)", ylim=(0, None))
+    axes.legend(fontsize="small")
 
 
 def _time_against_size(axes: Axes, run: Report) -> None:

@@ -112,17 +112,25 @@ def test_a_page_and_a_table() -> None:
 def test_a_page_with_plots_is_the_same_each_time() -> None:
     run = report()
     pictures = {"a-bench": pictures_of(run)}
-    assert len(pictures["a-bench"]) == 4  # one of them for the arm with a budget
+    assert len(pictures["a-bench"]) == 5  # one of them for the arm with a budget
     page = html_of(SETTING, [run], pictures)
-    assert page.count("<svg") == 4 and "a machine &lt;1&gt;" in page and "<?xml" not in page
+    assert page.count("<svg") == 5 and "a machine &lt;1&gt;" in page and "<?xml" not in page
     assert page == html_of(SETTING, [run], {"a-bench": pictures_of(run)})
     assert "dense:8" in page and page.count("<table>") == 3
 
 
-def test_without_a_budget_there_are_three_plots() -> None:
+def test_without_a_budget_there_are_four_plots() -> None:
     run = report()
     run["arms"].pop("dense:8")
-    assert len(pictures_of(run)) == 3
+    assert len(pictures_of(run)) == 4
+
+
+def test_harm_is_drawn_where_it_was_measured() -> None:
+    run = report()
+    assert any("answers made worse" in picture for picture in pictures_of(run))
+    for figures in run["arms"].values():
+        figures.pop("harm", None)
+    assert not any("answers made worse" in picture for picture in pictures_of(run))
 
 
 def test_differences_are_drawn_with_their_names() -> None:
