@@ -56,9 +56,7 @@ def report_of(
     pairs = _pairs(present, against)
     return {
         "arms": {arm: _figures(scored[arm]) | _against_none(scored, arm) for arm in present},
-        "differences": {
-            f"{arm} - {base}": _difference(scored, arm, base) for arm, base in pairs if arm != base
-        },
+        "differences": {f"{arm} - {base}": _difference(scored, arm, base) for arm, base in pairs},
         "by_size": {arm: _by_size(scored[arm]) for arm in present},
     }
 
