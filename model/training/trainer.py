@@ -138,10 +138,12 @@ class Trainer:
         self._set_rates(stage)
         self.network.adapts = self._adapts(stage)
         parts = objective(self.network, batch, self.plan.terms)
-        parts["loss"].backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        # Nothing is learnt where the adapter stays as it is and no row of the batch has vectors.
+        if parts["loss"].requires_grad:
+            parts["loss"].backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
+            self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self._steps_of_stage[stage] += 1
         self.n_examples += len(batch.ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,6 +134,23 @@ def test_a_frozen_adapter_has_no_gradients(network: Network, tmp_path: Path) -> 
     trained = Trainer(network, batches(), lambda _: None, TrainingPlan(), tmp_path / "other")
     assert trained.network.decoder_adapter is not None
     assert all(parameter.requires_grad for parameter in trained.network.decoder_adapter.parameters())
+
+
+def test_a_batch_without_vectors_teaches_a_frozen_adapter_nothing(network: Network, tmp_path: Path) -> None:
+    told = [dataclasses.replace(example, chunks=(), levels=()) for example in examples()]
+    sizes = Sizes(n_rows=N_EXAMPLES, text=12, target=6, n_nodes=0, chunk=12, n_memory=4)
+    plan = TrainingPlan(minutes=1e6, align=0.0, decoder_lr=0.0, adapts_at_once=True)
+    drawn = iter([make_batch("text", told, sizes), next(batches()), make_batch("text", told, sizes)])
+    made = Trainer(network, drawn, lambda _: None, plan, tmp_path / "run")
+    before = [parameter.clone() for parameter in network.parameters()]
+
+    def is_unchanged() -> bool:
+        return all(torch.equal(one, other) for one, other in zip(before, network.parameters(), strict=True))
+
+    made.run_steps(1)
+    assert is_unchanged()
+    made.run_steps(2)
+    assert not is_unchanged() and made.step == 3
 
 
 def test_parts_of_the_loss_are_logged_by_kind(network: Network, tmp_path: Path) -> None:
