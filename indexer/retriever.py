@@ -24,6 +24,7 @@ from indexer.chunk import Chunk
 from indexer.hierarchy import Hierarchy, Node, NodeKind
 from indexer.lexicon import identifier_terms
 from indexer.likest_lines import FileLine
+from indexer.shared import line_set
 from model.protocols import Embedder, FloatArray
 
 Found = list[tuple[Node, float]]
@@ -215,7 +216,7 @@ class _Selection:
     def __init__(self, view: RetrievalView, query: Query) -> None:
         self._view = view
         self._query = query
-        self._query_lines = _line_set(query.text) | _line_set(query.near)
+        self._query_lines = line_set(query.text) | line_set(query.near)
         self._hits: list[Hit] = []
         self._n_ancestors = 0
         self._digests: set[str] = set()
@@ -253,7 +254,7 @@ class _Selection:
         chunk = self._view.chunk(node.id)
         if self._is_in_prompt(chunk) or any(_overlap(hit, chunk) for hit in self._hits):
             return None
-        lines = _line_set(chunk.text)
+        lines = line_set(chunk.text)
         if any(_share(lines, other) >= _NEAR_DUPLICATE for other in self._texts):
             return None
         self._digests.add(node.digest)
@@ -285,7 +286,7 @@ class _Selection:
         start, end = self._query.excluded
         if chunk.start_line < end and start < chunk.end_line:
             return True
-        lines = _line_set(chunk.text)
+        lines = line_set(chunk.text)
         return bool(lines) and len(lines & self._query_lines) >= _IN_PROMPT * len(lines)
 
 
@@ -296,10 +297,6 @@ def _overlap(hit: Hit, chunk: Chunk) -> bool:
         and hit.start_line < chunk.end_line
         and chunk.start_line < hit.end_line
     )
-
-
-def _line_set(text: str) -> frozenset[str]:
-    return frozenset(line.strip() for line in text.splitlines() if line.strip())
 
 
 def _share(one: frozenset[str], other: frozenset[str]) -> float:

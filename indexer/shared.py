@@ -23,17 +23,20 @@ def shared_with(query: Query, hits: Sequence[Hit]) -> float:
     Of the names in the lines nearest to the cursor, and of the lines around it.
     """
     texts = [hit.text for hit in hits if hit.text]
-    names = _largest_share(set(identifier_terms(query.near or query.text)), map(identifier_terms, texts))
-    lines = _largest_share(_lines(query.text), map(_lines, texts))
+    names = _largest_share(
+        frozenset(identifier_terms(query.near or query.text)), map(identifier_terms, texts)
+    )
+    lines = _largest_share(line_set(query.text), map(line_set, texts))
     return (names + lines) / 2
 
 
-def _largest_share(wanted: set[T], found: Iterable[Iterable[T]]) -> float:
+def line_set(text: str) -> frozenset[str]:
+    """The lines that say anything, without what stands around them."""
+    return frozenset(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _largest_share(wanted: frozenset[T], found: Iterable[Iterable[T]]) -> float:
     """0 where nothing is wanted: then nothing can be shared."""
     if not wanted:
         return 0.0
     return max((len(wanted.intersection(one)) for one in found), default=0) / len(wanted)
-
-
-def _lines(text: str) -> set[str]:
-    return {line.strip() for line in text.splitlines() if line.strip()}

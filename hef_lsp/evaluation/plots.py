@@ -53,11 +53,15 @@ def _picture(draw: Any, run: Report) -> str:
 
 def _exactness_against_time(axes: Axes, run: Report) -> None:
     for arm, figures in run["arms"].items():
-        low, high = figures["em_interval"]
-        error = [[max(0.0, figures["em"] - low)], [max(0.0, high - figures["em"])]]
+        error = _to_both_sides(figures["em"], *figures["em_interval"])
         axes.errorbar([figures["latency_ms"]["p50"]], [figures["em"]], yerr=error, fmt="o", label=arm)
     axes.set(xlabel="median time of a cold answer, ms", ylabel="exact match", ylim=(0, None), xlim=(0, None))
     axes.legend(fontsize="small")
+
+
+def _to_both_sides(value: float, low: float, high: float) -> list[list[float]]:
+    """As matplotlib wants it: distances, below and above."""
+    return [[max(0.0, value - low)], [max(0.0, high - value)]]
 
 
 def _budgets(run: Report) -> dict[str, list[tuple[int, float]]]:
@@ -86,7 +90,7 @@ def _differences(axes: Axes, run: Report) -> None:
     """Of edit similarity, each with its interval; the first at the top."""
     changes = {name: change["es"] for name, change in run["differences"].items() if change["n"]}
     for place, change in enumerate(changes.values()):
-        error = [[max(0.0, change["value"] - change["low"])], [max(0.0, change["high"] - change["value"])]]
+        error = _to_both_sides(**change)
         axes.errorbar([change["value"]], [place], xerr=error, fmt="o", color="C0")
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set(xlabel="difference in edit similarity", yticks=range(len(changes)), yticklabels=list(changes))
