@@ -20,7 +20,7 @@ from hef_lsp.settings import ContextMode, ContextSettings
 from hef_lsp.stage_guard import StageGuard
 from indexer.languages import line_comment
 from indexer.retriever import Query, near_text, query_text
-from indexer.shared import shared_with
+from indexer.shared import worth_telling
 from model.prompt import Snippet
 from model.protocols import Embedder, FloatArray, Fuser, Generator, Projector, PseudoTokens
 
@@ -157,7 +157,7 @@ class ContextBuilder:
         return replace(text, notes=(*dense.notes, *text.notes))
 
     def _text(self, asked: _Asked) -> Context:
-        found = self._retrieve(asked, ancestors=False)
+        found = self._retrieve(asked, ContextMode.TEXT)
         if found is None:
             return NO_CONTEXT.with_note("no context: the search in the index failed")
         if not found.worth_telling:
@@ -174,7 +174,7 @@ class ContextBuilder:
     def _dense(self, asked: _Asked) -> Context:
         if self._models.fuser is None or self._models.projector is None:
             return NO_CONTEXT.with_note("text instead of dense: these models have no fuser or projector")
-        found = self._retrieve(asked, ancestors=True)
+        found = self._retrieve(asked, ContextMode.DENSE)
         if found is None:
             return NO_CONTEXT.with_note("not dense: the search in the index failed")
         if not found.worth_telling:
@@ -225,13 +225,14 @@ class ContextBuilder:
         self._projected = None if rows is None else _Projected(digests, levels, budget, rows)
         return rows
 
-    def _retrieve(self, asked: _Asked, ancestors: bool) -> Found | None:
-        """Hits, best first; None if the search failed.
+    def _retrieve(self, asked: _Asked, mode: ContextMode) -> Found | None:
+        """Hits, best first, ancestors among them where `mode` is dense; None if the search failed.
 
         An invoked request always searches: who asks wants what is known now, and waits for it. A request
         made ahead takes what the line before it had, and so keeps the KV cache of whoever types on there.
         """
         request, view, settings = asked.request, asked.view, asked.settings
+        ancestors = mode is ContextMode.DENSE
         key = (request.document.uri, ancestors)
         place = RetrievalPlace(request.root, request.line, text_above(request), settings.hits)
         kept = None if request.invoked else self._retrievals.of(key, place, view)
@@ -253,8 +254,8 @@ class ContextBuilder:
             hits = self._guard.attempt("retrieval", lambda: self._retriever.retrieve(view, query))
             if hits is None:
                 return None
-            least = settings.least_shared / 100
-            found = Found(place, hits, worth_telling=not least or shared_with(query, hits) >= least)
+            is_like = worth_telling(query, hits, settings.least_share(mode))
+            found = Found(place, hits, worth_telling=is_like)
         if kept is not None:
             found = found.or_as_before(kept)
         if not request.ahead:

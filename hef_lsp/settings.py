@@ -14,6 +14,9 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 LONGEST_DEADLINE_MS = 120_000
 """For whoever waits for an answer and does not type on: the commands, and evaluations."""
 
+LEAST_SHARED_DENSE = 35
+"""Per cent (decision 0016): the least at which slots made fewer answers worse than text did."""
+
 
 class ContextMode(StrEnum):
     """How the repository reaches the generator."""
@@ -80,8 +83,17 @@ class ContextSettings:
     memory: bool = _doc(True, "Weigh in what followed the same words elsewhere in the workspace.")
     hits: int = _doc(6, "Most chunks and ancestors retrieved for one request.", 0, 64)
     least_shared: int = _doc(
-        0, "Tell nothing unless this share of what stands at the cursor stands in a hit, in per cent.", 0, 100
+        -1,
+        "Tell nothing unless this share of what stands at the cursor stands in a hit, in per cent; -1 means "
+        f"{LEAST_SHARED_DENSE} in dense mode and 0 in text mode.",
+        -1,
+        100,
     )
+
+    def least_share(self, mode: ContextMode) -> float:
+        """`least_shared` as a share, 0 to 1, where the repository is told in `mode`."""
+        usual = LEAST_SHARED_DENSE if mode is ContextMode.DENSE else 0
+        return (usual if self.least_shared < 0 else self.least_shared) / 100
 
 
 @dataclass(frozen=True)

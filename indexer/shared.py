@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+FEWEST_LINES = 10
+"""Of a query that says enough to be unlike anything: as many as it takes from before the cursor."""
+
+
+def worth_telling(query: Query, hits: Sequence[Hit], least: float) -> bool:
+    """Whether a hit shares so much, 0 to 1, with what stands at the cursor.
+
+    Where a file has only begun it is: there the repository is all that there is to go by.
+    """
+    has_only_begun = len(query.text.splitlines()) < FEWEST_LINES
+    return least <= 0 or has_only_begun or shared_with(query, hits) >= least
+
 
 def shared_with(query: Query, hits: Sequence[Hit]) -> float:
     """0 to 1: the mean of two shares, each of the hit that has most of it.

@@ -17,7 +17,7 @@ from typing import Any
 from hef_lsp.bench.figures import Report, Spread, percentiles, setting_of
 from hef_lsp.bench.replay import REFUSED, Replay, Reply, TypingPlan, measure_stops, type_passage
 from hef_lsp.bench.source_lines import Passage, passages_to_type
-from hef_lsp.evaluation.arms import UnknownArm
+from hef_lsp.evaluation.arms import served_arm_of
 from hef_lsp.lsp_client import editor_client
 
 BASELINE = "none"
@@ -62,13 +62,6 @@ def passages_of(plan: LatencyPlan) -> list[Passage]:
     return passages
 
 
-def check_arms(names: Sequence[str]) -> None:
-    """Raises UnknownArm for one that settings of the server cannot make."""
-    for name in names:
-        if name not in ARMS:
-            raise UnknownArm(f"there is no arm {name!r}; known: {', '.join(ARMS)}")
-
-
 async def measure_arm(
     plan: LatencyPlan, arm: str, passages: Sequence[Passage], cache_dir: Path, say: Say
 ) -> Report:
@@ -87,10 +80,8 @@ async def measure_arm(
 
 
 def options_of(arm: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Settings for the server: the context's mode, with ``+memory`` or without."""
-    mode, _, memory = arm.partition("+")
-    context = {**options.get("context", {}), "mode": mode, "memory": memory == "memory"}
-    return {**options, "context": context}
+    """Settings for the server. Raises UnknownArm for an arm that they cannot make."""
+    return {**options, "context": {**options.get("context", {}), **served_arm_of(arm).context_options}}
 
 
 def summary_of(replay: Replay) -> Report:

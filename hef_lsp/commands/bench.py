@@ -33,7 +33,7 @@ JsonFile = Annotated[
 def latency(
     workspace: Annotated[Path, typer.Option(help="The folder whose files are typed.")],
     arms: Annotated[
-        str, typer.Option(help="none, text, dense, each with +memory too; commas between. Default: all six.")
+        str, typer.Option(help="none, text, dense, also with +memory; commas between. Default: these six.")
     ] = "",
     files: Annotated[int, typer.Option(min=1, help="How many files are typed in.")] = 5,
     lines: Annotated[int, typer.Option(min=1, help="How many lines in a row in each.")] = 3,
@@ -55,7 +55,7 @@ def latency(
     from hef_lsp.bench import latency as bench
     from hef_lsp.bench.latency_tables import latency_table, rivals_table, stages_table
     from hef_lsp.bench.replay import Pace
-    from hef_lsp.evaluation.arms import UnknownArm
+    from hef_lsp.evaluation.arms import UnknownArm, served_arm_of
     from hef_lsp.lsp_client import ServerDied, ServerNotReady
 
     options: dict[str, Any] = {"model": {"name": model, "embedder": embedder}}
@@ -72,7 +72,8 @@ def latency(
         options=options,
     )
     try:
-        bench.check_arms(names)
+        for name in names:
+            served_arm_of(name)
         with named_errors(), err().status("starting the server") as status:
             report = asyncio.run(bench.measure_latency(plan, status.update))
             if rivals:

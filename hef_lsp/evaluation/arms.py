@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
-from hef_lsp.settings import LONGEST_DEADLINE_MS, CompletionSettings, ContextMode, Settings
+from hef_lsp.settings import (
+    LEAST_SHARED_DENSE,
+    LONGEST_DEADLINE_MS,
+    CompletionSettings,
+    ContextMode,
+    Settings,
+)
 
 NONE, TEXT, DENSE = "none", "text", "dense"
 ITERATIVE = "iterative"
@@ -37,9 +44,9 @@ STRANGE = frozenset({RANDOM, ADVERSARIAL})
 """Those that are told of another repository."""
 MEMORY, PLAIN, LORA, SURE = "memory", "plain", "lora", "sure"
 """With exact memory; without the checkpoint's adapter; with it, as is usual, for who wants to say so; told
-nothing where nothing that was found is like what stands at the cursor."""
-SURE_SHARE = 35
-"""Per cent, `hef.context.leastShared`: chosen on training repositories (docs/log.md, 2026-11-29)."""
+nothing where nothing found is like what stands at the cursor, which is dense mode's default."""
+SERVED = (NONE, TEXT, DENSE)
+"""Kinds that the server's settings can make; the others want another engine or other vectors."""
 LARGEST_BUDGET = 4096
 LINE_TOKENS = 64
 BLOCK_TOKENS = 256
@@ -71,15 +78,21 @@ class Arm:
         """How often one answer is worked out."""
         return 2 if self.kind == ITERATIVE else 1
 
+    @property
+    def context_options(self) -> dict[str, Any]:
+        """The fields of `ContextSettings` in which arms differ."""
+        budget = {} if self.budget is None else {self._budget_name: self.budget}
+        least = LEAST_SHARED_DENSE if self.sure else 0
+        return {"mode": KINDS[self.kind], "memory": self.memory, "least_shared": least, **budget}
+
+    @property
+    def _budget_name(self) -> str:
+        return "pseudo_tokens" if self.is_dense else "text_tokens"
+
     def settings(self, is_multiline: bool = False, base: Settings | None = None) -> Settings:
         """`base` in this arm's mode, for one answer with all the time it takes."""
         base = base or Settings()
-        context = replace(base.context, mode=KINDS[self.kind], memory=self.memory)
-        if self.sure:
-            context = replace(context, least_shared=SURE_SHARE)
-        if self.budget is not None:
-            told = replace(context, text_tokens=self.budget)
-            context = replace(context, pseudo_tokens=self.budget) if self.is_dense else told
+        context = replace(base.context, **self.context_options)
         return replace(base, context=context, completion=_patient(base.completion, is_multiline))
 
 
@@ -96,6 +109,17 @@ def _patient(completion: CompletionSettings, is_multiline: bool) -> CompletionSe
 def arms_of(names: str) -> list[Arm]:
     """Of names with commas between. Raises UnknownArm."""
     return [arm_of(name) for name in names.split(",") if name.strip()]
+
+
+def served_arm_of(name: str) -> Arm:
+    """One that the real server can be asked for. Raises UnknownArm, with what is known."""
+    arm = arm_of(name)
+    if arm.kind not in SERVED or arm.plain:
+        raise UnknownArm(
+            f"the server knows no arm {name!r}; it has {', '.join(SERVED)}, each with +{MEMORY} or +{SURE}, "
+            "and with a budget as in text:256"
+        )
+    return arm
 
 
 def arm_of(name: str) -> Arm:

@@ -21,6 +21,7 @@ from hef_lsp.bench.replay import Pace, Replay, Reply, reply_of
 from hef_lsp.bench.scale import ScalePlan, measure_scale, scale_table
 from hef_lsp.bench.soak import Sample, SoakPlan, figures_of, measure_soak, soak_table
 from hef_lsp.bench.source_lines import copy_lines, passages_to_type, spread_over
+from hef_lsp.evaluation.arms import UnknownArm
 from hef_lsp.lsp_client import ServerNotReady
 from hef_lsp.scheduling import InferenceLane
 
@@ -134,9 +135,17 @@ def test_each_arm_is_asked_of_the_server_by_its_settings() -> None:
     options = {"model": {"name": "m"}, "context": {"hits": 3}}
     assert latency.options_of("text+memory", options) == {
         "model": {"name": "m"},
-        "context": {"hits": 3, "mode": "text", "memory": True},
+        "context": {"hits": 3, "mode": "text", "memory": True, "least_shared": 0},
     }
-    assert latency.options_of("none", options)["context"] == {"hits": 3, "mode": "none", "memory": False}
+    dense = {"hits": 3, "mode": "dense", "memory": False, "least_shared": 35, "pseudo_tokens": 64}
+    assert latency.options_of("dense:64+sure", options)["context"] == dense
+    assert latency.options_of("none", options)["context"]["mode"] == "none"
+
+
+@pytest.mark.parametrize("arm", ["random", "iterative", "leaves", "text+plain"])
+def test_an_arm_that_no_setting_makes_is_refused(arm: str) -> None:
+    with pytest.raises(UnknownArm, match=r"the server knows no arm .* it has none, text, dense"):
+        latency.options_of(arm, {})
 
 
 async def test_a_server_that_does_not_get_ready_is_told(sources: Path) -> None:

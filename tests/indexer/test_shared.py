@@ -8,7 +8,7 @@ import pytest
 
 from indexer.hierarchy import Node, NodeKind
 from indexer.retriever import Hit, Query
-from indexer.shared import shared_with
+from indexer.shared import FEWEST_LINES, shared_with, worth_telling
 
 AROUND = "open_door(hall)\n  close_window(hall)\nring_bell()\npaint(fence)"
 NEAR = "ring_bell()\npaint(fence)"
@@ -54,3 +54,21 @@ def test_nothing_asked_for_is_shared_with_nothing() -> None:
 def test_ancestors_have_no_text_to_share() -> None:
     query = Query(AROUND, "a.py", (0, 0), 6, ancestors=True, near=NEAR)
     assert shared_with(query, [hit_of("", NodeKind.FILE)]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("n_lines", "least", "expected"),
+    [
+        (FEWEST_LINES, 0.0, True),
+        (FEWEST_LINES, 0.2, True),
+        (FEWEST_LINES, 0.21, False),
+        (FEWEST_LINES, 1.0, False),
+        (FEWEST_LINES - 1, 1.0, True),
+    ],
+)
+def test_worth_telling_is_what_shares_enough_and_anything_where_few_lines_are(
+    n_lines: int, least: float, expected: bool
+) -> None:
+    around = "\n".join([*(f"line_{number}()" for number in range(n_lines - 2)), *NEAR.splitlines()])
+    query = Query(around, "a.py", (0, 0), 6, ancestors=True, near=NEAR)
+    assert worth_telling(query, [hit_of("fence = paint")], least) is expected

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hef_lsp.evaluation.arms import SURE_SHARE, Arm, UnknownArm, arm_of, arms_of
-from hef_lsp.settings import ContextMode, Settings
+from hef_lsp.evaluation.arms import Arm, UnknownArm, arm_of, arms_of
+from hef_lsp.settings import LEAST_SHARED_DENSE, ContextMode, Settings
 
 
 def test_an_arm_is_a_mode_with_and_without_memory() -> None:
@@ -32,8 +32,9 @@ def test_the_adapter_is_there_unless_plain() -> None:
 
 def test_a_sure_arm_tells_only_what_is_like_the_cursor() -> None:
     assert arm_of("text").settings().context.least_shared == 0
+    assert arm_of("dense").settings().context.least_shared == 0
     sure = arm_of("leaves+memory+sure").settings().context
-    assert (sure.least_shared, sure.memory, sure.mode) == (SURE_SHARE, True, ContextMode.DENSE)
+    assert (sure.least_shared, sure.memory, sure.mode) == (LEAST_SHARED_DENSE, True, ContextMode.DENSE)
 
 
 def test_a_block_is_asked_for_where_the_target_is_one() -> None:
