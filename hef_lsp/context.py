@@ -22,7 +22,7 @@ from indexer.languages import line_comment
 from indexer.retriever import Query, near_text, query_text
 from indexer.shared import worth_telling
 from model.prompt import Snippet
-from model.protocols import Embedder, FloatArray, Fuser, Generator, Projector, PseudoTokens
+from model.protocols import Embedder, FloatArray, Fuser, Generator, Projector, PseudoTokens, SlotPairs
 
 if TYPE_CHECKING:
     from hef_lsp.remembering import Remembered
@@ -78,10 +78,11 @@ class Retrieves(Protocol):
 class Context:
     """What the generator is told, in the mode that was possible, and why it is not another.
 
-    `pseudo_tokens` take some position, or are None; `snippets` are the texts of those hits whose places are
-    `as_text`, in dense mode chunks that have no memory yet. `sources` are the nodes behind it whose change
-    makes a suggestion stale: directories and the repository are not among them, for every edit changes
-    those, the user's own typing too.
+    `pseudo_tokens` take some position, or are None; slots stand for the texts `told`, which the generator
+    knows word for word by them. `snippets` are the texts of those hits whose places are `as_text`, in dense
+    mode chunks that have no memory yet. `sources` are the nodes behind it whose change makes a suggestion
+    stale: directories and the repository are not among them, for every edit changes those, the user's own
+    typing too.
     """
 
     mode: ContextMode
@@ -89,6 +90,7 @@ class Context:
     snippets: tuple[Snippet, ...] = ()
     as_text: tuple[int, ...] = ()
     pseudo_tokens: PseudoTokens | None = None
+    told: tuple[str, ...] = ()
     sources: ContextSources = frozenset()
     notes: tuple[str, ...] = ()
 
@@ -205,6 +207,7 @@ class ContextBuilder:
             snippets=_snippets(asked, [hits[i] for i in as_text]),
             as_text=as_text,
             pseudo_tokens=rows if len(rows) else None,
+            told=tuple(hit.text for hit in ready) if isinstance(rows, SlotPairs) else (),
             sources=sources_of(hits),
             notes=(f"{note}: {len(as_text)} as text",) if len(ready) < len(hits) else (),
         )

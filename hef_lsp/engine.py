@@ -196,6 +196,7 @@ class CompletionEngine:
             comment=line_comment(job.request.language),
             snippets=context.snippets,
             pseudo_tokens=context.pseudo_tokens,
+            told=context.told,
         )
         limits = PromptLimits(
             prefix_tokens=settings.prefix_tokens,

@@ -24,6 +24,8 @@ N_MATCHES = 3
 LEAST_LOG_PROB = -20.0
 N_KIN = 3
 """Candidates that the places with the likest surroundings name."""
+MOST_TOLD = 512
+"""Tokens of retrieved text: gates saw no more."""
 CONTEXT = 64
 """Tokens before a candidate that the memory compares."""
 
@@ -77,14 +79,17 @@ class CandidateReader:
         context: Sequence[int],
         healed: str = "",
         n_told: int = 0,
+        told_ids: Sequence[int] = (),
     ) -> None:
-        """`context` are the tokens before the first step, `n_told` of them retrieved text.
+        """`context` are the tokens before the first step, `n_told` of them retrieved text; `told_ids` are
+        those that slots stand for: the model knows of them as if it had read them.
 
         `healed` is the text that the first steps spell again.
         """
         self._memory, self._texts = memory, texts
         self._context = list(context[-CONTEXT:])
-        self._seen, self._told = set(context), n_told / 512
+        self._seen = {*context, *told_ids}
+        self._told = min(MOST_TOLD, n_told + len(told_ids)) / MOST_TOLD
         self._known: tuple[Sequence[Match], Sequence[Kin]] | None = None
         self._column = 0 if healed.startswith("\n") else _column(context, texts)
         self._inside = float(self._column > 0)

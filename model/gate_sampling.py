@@ -23,7 +23,9 @@ def gate_samples_of(generator: HfGenerator, prompt: Prompt, text: str) -> list[l
     """
     assert prompt.memory is not None
     read = generator.read_along(prompt, text + "\n")
-    reader = CandidateReader(prompt.memory, generator.texts, read.context_ids, read.healed, prompt.n_told)
+    reader = CandidateReader(
+        prompt.memory, generator.texts, read.context_ids, read.healed, prompt.n_told, prompt.told_ids
+    )
     written, place, stream = read.healed + text + "\n", 0, TextStream(generator.tokenizer)
     lines: list[list[GateSample]] = [[]]
     for token, logits in zip(read.token_ids[:MOST_TOKENS], read.logits, strict=False):

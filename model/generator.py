@@ -25,7 +25,6 @@ from model.decoding import (
 )
 from model.drafting import DraftingSession
 from model.errors import ModelTooLarge
-from model.exact_memory import ExactMemory
 from model.gate import Gate
 from model.healing import Healing, Vocabulary
 from model.interpolation import Interpolation
@@ -224,9 +223,10 @@ class HfGenerator:
         return decoded
 
     def _interpolation(self, task: _Task) -> Interpolation | None:
-        if self._gate is None or task.memory is None:
+        if self._gate is None or task.prompt.memory is None:
             return None
-        reader = CandidateReader(task.memory, self._texts, task.inputs.ids, task.healed, task.n_told)
+        told = task.prompt.n_told, task.prompt.told_ids
+        reader = CandidateReader(task.prompt.memory, self._texts, task.inputs.ids, task.healed, *told)
         return Interpolation(reader, self._gate)
 
     def _task(self, prompt: Prompt, rule: StopRule) -> _Task:
@@ -258,7 +258,7 @@ class HfGenerator:
             inputs = Inputs(self.tokenizer.prefix_ids, None, ())
         if not inputs.keys:
             inputs = Inputs((), None, (self._start_id(),))
-        return _Task(inputs, healed, n_new, room - len(ids), prompt.memory, prompt.n_told)
+        return _Task(prompt, inputs, healed, n_new, room - len(ids))
 
     def _rows(self, prompt: Prompt) -> PseudoTokens | None:
         """None for no pseudo-tokens; raises ValueError unless they are this generator's."""
@@ -293,14 +293,13 @@ class ReadAlong:
 
 @dataclass(frozen=True)
 class _Task:
-    """What is read, what is spelt again after it, and how many tokens may be said and decoded."""
+    """What is read of `prompt`, what is spelt again after it, how many tokens may be said and decoded."""
 
+    prompt: Prompt
     inputs: Inputs
     healed: str
     n_new: int
     n_decoded: int
-    memory: ExactMemory | None = None
-    n_told: int = 0
 
     def is_spent(self, decoded: Decoded) -> bool:
         return decoded.n_said >= self.n_new or len(decoded.token_ids) >= self.n_decoded

@@ -43,7 +43,10 @@ class Snippet:
 
 @dataclass(frozen=True)
 class PromptPlan:
-    """Everything that may go in; `snippets` are best first. `comment` opens a line comment."""
+    """Everything that may go in; `snippets` are best first. `comment` opens a line comment.
+
+    `told` are the texts that slots among the pseudo-tokens stand for.
+    """
 
     prefix: str
     suffix: str
@@ -51,6 +54,7 @@ class PromptPlan:
     comment: str
     snippets: tuple[Snippet, ...] = ()
     pseudo_tokens: PseudoTokens | None = None
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,14 @@ def build_prompt(
     start, prefix_ids = _prefix_window(plan.prefix, n_prefix, tokenizer)
     snippet_ids, n_snippets = _snippets(plan, min(limits.text_tokens, room - n_prefix), tokenizer)
     left = [*snippet_ids, *path_ids, *prefix_ids]
+    told_ids = tuple(number for text in plan.told for number in tokenizer.encode(text))
     return BuiltPrompt(
-        prompt=Prompt(tuple(_in_order(left, suffix_ids, marks)), plan.pseudo_tokens, n_told=len(snippet_ids)),
+        prompt=Prompt(
+            tuple(_in_order(left, suffix_ids, marks)),
+            plan.pseudo_tokens,
+            n_told=len(snippet_ids),
+            told_ids=told_ids,
+        ),
         prefix_start=start,
         n_context_tokens=len(snippet_ids),
         n_snippets=n_snippets,

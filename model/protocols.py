@@ -163,13 +163,15 @@ class Prompt:
     """What the generator reads: pseudo-tokens first, then text.
 
     `token_ids` is laid out so that what does not change while typing comes first; `n_told` of them are
-    retrieved text. `memory` is asked at each step what followed such words in the workspace.
+    retrieved text, and `told_ids` the tokens of the texts that slots stand for. `memory` is asked at each
+    step what followed such words in the workspace.
     """
 
     token_ids: tuple[int, ...]
     pseudo_tokens: PseudoTokens | None = None
     memory: ExactMemory | None = field(default=None, compare=False)
     n_told: int = 0
+    told_ids: tuple[int, ...] = ()
 
 
 class StopMode(StrEnum):

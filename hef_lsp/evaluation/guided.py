@@ -1,4 +1,4 @@
-"""Searches for arms: guided by an answer (RepoCoder, Zhang et al. 2023), or of chunks alone."""
+"""Searches for arms: guided by an answer (RepoCoder, Zhang et al. 2023), of chunks alone, without texts."""
 
 from __future__ import annotations
 
@@ -31,3 +31,14 @@ class LeavesOnly:
 
     def retrieve(self, view: IndexView, query: Query) -> list[Hit]:
         return self.retriever.retrieve(view, replace(query, ancestors=False))
+
+
+@dataclass
+class WithoutTexts:
+    """Finds nodes and keeps their texts to itself: memories of strangers stand in for them, and nothing else
+    may tell what was found."""
+
+    retriever: Retrieves
+
+    def retrieve(self, view: IndexView, query: Query) -> list[Hit]:
+        return [replace(hit, text="") for hit in self.retriever.retrieve(view, query)]

@@ -14,11 +14,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hef_lsp.context import Retrieves
 from hef_lsp.documents import DocumentSnapshot
 from hef_lsp.engine import CompletionEngine
 from hef_lsp.evaluation.arms import CHUNKS_ALONE, GRAPH, RANDOM, STRANGE, Arm
 from hef_lsp.evaluation.graph import GraphRetriever
-from hef_lsp.evaluation.guided import GuidedRetriever, LeavesOnly
+from hef_lsp.evaluation.guided import GuidedRetriever, LeavesOnly, WithoutTexts
 from hef_lsp.evaluation.on_demand import LookalikeView, Made, OnDemandView, Strangers, StrangeView
 from hef_lsp.evaluation.subsets import KnownLines
 from hef_lsp.request import CompletionRequest
@@ -27,7 +28,7 @@ from indexer.index import Index
 from indexer.retriever import Retriever
 from indexer.source_files import FileChange
 from model.evaluation.benchmarks import BenchmarkRow, NoBenchmark
-from model.protocols import NeverCancelled
+from model.protocols import Embedder, NeverCancelled
 
 if TYPE_CHECKING:
     from indexer.index import IndexView
@@ -132,8 +133,7 @@ class _Desk:
             models = replace(models, generator=self.plan.plain().generator)
         settings = arm.settings(row.is_multiline)
         seen = self._seen(arm, view)
-        search = GraphRetriever() if arm.kind == GRAPH else Retriever(models.embedder)
-        retriever = GuidedRetriever(LeavesOnly(search) if arm.kind in CHUNKS_ALONE else search)
+        retriever = GuidedRetriever(_search(arm, models.embedder))
         models.generator.forget()
 
         def ask(prefix: str, rest: str) -> str:
@@ -167,3 +167,10 @@ class _Desk:
     def _clock_s(self) -> float:
         """Stands still while memories are made, which an index does beforehand."""
         return time.perf_counter() - (0.0 if self.made is None else self.made.spent_s)
+
+
+def _search(arm: Arm, embedder: Embedder) -> Retrieves:
+    search: Retrieves = GraphRetriever() if arm.kind == GRAPH else Retriever(embedder)
+    if arm.kind in CHUNKS_ALONE:
+        search = LeavesOnly(search)
+    return WithoutTexts(search) if arm.kind in STRANGE else search

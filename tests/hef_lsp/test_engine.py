@@ -28,7 +28,7 @@ from hef_lsp.settings import CompletionSettings, ContextMode, ContextSettings, S
 from indexer.hierarchy import NodeKind
 from indexer.likest_lines import FileLine
 from indexer.suffix_index import SuffixIndex
-from model.protocols import FloatArray, NeverCancelled, StopMode, StopReason
+from model.protocols import FloatArray, NeverCancelled, SlotPairs, StopMode, StopReason
 
 GO = NeverCancelled()
 LOADER = chunk_hit("lib/config.py", "def load_config(path, strict):\n    return parse(path)\n")
@@ -136,6 +136,7 @@ def test_text_mode_gives_the_generator_snippets() -> None:
     (suggestion,) = made.engine.complete(request_at("cfg = load_config(║\n"), GO)
     assert suggestion.text == "path, strict):"
     assert made.generator.calls[0].prompt.pseudo_tokens is None
+    assert made.generator.calls[0].prompt.told_ids == ()
     assert made.retriever.queries[0].ancestors is False
     explanation = made.engine.last_explanation
     assert explanation is not None
@@ -177,6 +178,20 @@ def test_dense_mode_takes_the_memories_that_exist() -> None:
     assert WIDGET.text.splitlines()[0] in prompt
     assert "load_config" not in prompt
     assert view.wished == [WIDGET.node.digest]
+
+
+@pytest.mark.parametrize("as_slots", [True, False])
+def test_slots_tell_the_texts_that_they_stand_for(as_slots: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = view_of_all()
+    view.fused.discard(WIDGET.node.digest)
+    made = rig(["x"], view, ContextMode.DENSE)
+    slots = SlotPairs(np.zeros(3, dtype=np.int64), np.zeros((3, 4), dtype=np.float32))
+    if as_slots:
+        monkeypatch.setattr(made.bundle.projector, "project", lambda *_: slots)
+    made.engine.complete(request_at("y = ║\n"), GO)
+    told = made.generator.tokenizer.decode(made.generator.calls[0].prompt.told_ids)
+    assert ("load_config" in told) is as_slots
+    assert WIDGET.text.splitlines()[0] not in told
 
 
 def test_dense_mode_says_where_a_text_did_not_fit() -> None:

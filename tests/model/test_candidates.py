@@ -139,6 +139,17 @@ def test_what_the_prompt_holds() -> None:
     assert {row[told] for row in rows.values()} == {0.25}
 
 
+def test_what_pseudo_tokens_stand_for_counts_as_read() -> None:
+    reader = CandidateReader(Memory(), TEXTS, [1, 2], n_told=64, told_ids=[3] * 64)
+    found = reader.candidates(LOG_PROBS)
+    rows = dict(zip(found.ids.tolist(), found.features.tolist(), strict=True))
+    told, seen = FEATURES.index("told"), FEATURES.index("seen")
+    assert [rows[token][seen] for token in (1, 2, 0, 3)] == [1.0, 1.0, 0.0, 1.0]
+    assert {row[told] for row in rows.values()} == {0.25}
+    much = CandidateReader(Memory(), TEXTS, [], told_ids=[3] * 9_000).candidates(LOG_PROBS)
+    assert {row[told] for row in much.features.tolist()} == {1.0}
+
+
 def test_a_small_vocabulary_has_fewer_candidates() -> None:
     texts = TokenTexts(torch.tensor([False, False]), [1, 1])
     found = CandidateReader(Memory(), texts, []).candidates(torch.tensor([0.3, 0.7]).log())
