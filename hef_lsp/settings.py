@@ -15,7 +15,7 @@ LONGEST_DEADLINE_MS = 120_000
 """For whoever waits for an answer and does not type on: the commands, and evaluations."""
 
 LEAST_SHARED_DENSE = 35
-"""Per cent (decision 0016): the least at which slots made fewer answers worse than text did."""
+"""Per cent (decision 0016): kept to it, slots made fewer answers worse than text did, on every set."""
 
 
 class ContextMode(StrEnum):
