@@ -199,6 +199,7 @@ class ContextBuilder:
             return NO_CONTEXT.with_note("text instead of dense: none of the retrieved nodes is fused yet")
         if rows is None:
             return NO_CONTEXT.with_note("text instead of dense: the projector failed")
+        pseudo_tokens = rows if len(rows) else None
         as_text = tuple(i for i, hit in enumerate(hits) if hit not in ready and hit.text)
         note = f"{len(hits) - len(ready)} of {len(hits)} retrieved nodes are not fused yet"
         return Context(
@@ -206,8 +207,8 @@ class ContextBuilder:
             hits=tuple(explained(hit, used=hit in ready) for hit in hits),
             snippets=_snippets(asked, [hits[i] for i in as_text]),
             as_text=as_text,
-            pseudo_tokens=rows if len(rows) else None,
-            told=tuple(hit.text for hit in ready) if isinstance(rows, SlotPairs) else (),
+            pseudo_tokens=pseudo_tokens,
+            told=tuple(hit.text for hit in ready) if isinstance(pseudo_tokens, SlotPairs) else (),
             sources=sources_of(hits),
             notes=(f"{note}: {len(as_text)} as text",) if len(ready) < len(hits) else (),
         )

@@ -24,7 +24,7 @@ from indexer.chunk import Chunk
 from indexer.hierarchy import Hierarchy, Node, NodeKind
 from indexer.lexicon import identifier_terms
 from indexer.likest_lines import FileLine
-from indexer.shared import line_set
+from indexer.shared import LINES_BEFORE, line_set
 from model.protocols import Embedder, FloatArray
 
 Found = list[tuple[Node, float]]
@@ -48,7 +48,7 @@ _IN_PROMPT = 0.5
 _BROAD = 16
 
 # Lines before and after the cursor; chosen on development data among 1+1 to 40+10.
-_WIDE = (10, 4)
+_WIDE = (LINES_BEFORE, 4)
 _NEAR = (2, 1)
 _MOST_LINE_CHARACTERS = 400
 _MOST_CHARACTERS = 16_384

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FEWEST_LINES = 10
-"""Of a query that says enough to be unlike anything: as many as it takes from before the cursor."""
+LINES_BEFORE = 10
+"""Above the cursor that are searched with; a file that has fewer there and below has only begun."""
 
 
 def worth_telling(query: Query, hits: Sequence[Hit], least: float) -> bool:
@@ -25,7 +25,7 @@ def worth_telling(query: Query, hits: Sequence[Hit], least: float) -> bool:
 
     Where a file has only begun it is: there the repository is all that there is to go by.
     """
-    has_only_begun = len(query.text.splitlines()) < FEWEST_LINES
+    has_only_begun = len(query.text.splitlines()) < LINES_BEFORE
     return least <= 0 or has_only_begun or shared_with(query, hits) >= least
 
 

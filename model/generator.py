@@ -223,10 +223,12 @@ class HfGenerator:
         return decoded
 
     def _interpolation(self, task: _Task) -> Interpolation | None:
-        if self._gate is None or task.prompt.memory is None:
+        prompt = task.prompt
+        if self._gate is None or prompt.memory is None:
             return None
-        told = task.prompt.n_told, task.prompt.told_ids
-        reader = CandidateReader(task.prompt.memory, self._texts, task.inputs.ids, task.healed, *told)
+        reader = CandidateReader(
+            prompt.memory, self._texts, task.inputs.ids, task.healed, prompt.n_told, prompt.told_ids
+        )
         return Interpolation(reader, self._gate)
 
     def _task(self, prompt: Prompt, rule: StopRule) -> _Task:

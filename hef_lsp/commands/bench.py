@@ -55,7 +55,7 @@ def latency(
     from hef_lsp.bench import latency as bench
     from hef_lsp.bench.latency_tables import latency_table, rivals_table, stages_table
     from hef_lsp.bench.replay import Pace
-    from hef_lsp.evaluation.arms import UnknownArm, served_arm_of
+    from hef_lsp.evaluation.arms import UnknownArm, check_served
     from hef_lsp.lsp_client import ServerDied, ServerNotReady
 
     options: dict[str, Any] = {"model": {"name": model, "embedder": embedder}}
@@ -72,8 +72,7 @@ def latency(
         options=options,
     )
     try:
-        for name in names:
-            served_arm_of(name)
+        check_served(names)
         with named_errors(), err().status("starting the server") as status:
             report = asyncio.run(bench.measure_latency(plan, status.update))
             if rivals:

@@ -149,15 +149,14 @@ def _own(
     folder: Path, arms: list[str], against: list[str], n_lines: int, seed: int, model: ModelSettings
 ) -> dict[str, Any]:
     """Figures of lines hidden in one's own folder."""
-    from hef_lsp.evaluation.arms import UnknownArm, served_arm_of
+    from hef_lsp.evaluation.arms import UnknownArm, check_served
     from hef_lsp.evaluation.own_lines import NothingToHide, OwnPlan, measure_own_lines
     from hef_lsp.lsp_client import ServerDied, ServerNotReady
 
     if not folder.is_dir():
         raise fail(f"{folder} is no folder")
     try:
-        for arm in arms:
-            served_arm_of(arm)
+        check_served(arms)
         with named_errors(), err().status("starting the server") as status:
             plan = OwnPlan(folder.resolve(), arms, n_lines, seed, model, against)
             return asyncio.run(measure_own_lines(plan, status.update))

@@ -7,6 +7,7 @@ Owns the names, ``KIND[:BUDGET][+memory][+plain][+sure]``, and the settings each
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -109,6 +110,12 @@ def _patient(completion: CompletionSettings, is_multiline: bool) -> CompletionSe
 def arms_of(names: str) -> list[Arm]:
     """Of names with commas between. Raises UnknownArm."""
     return [arm_of(name) for name in names.split(",") if name.strip()]
+
+
+def check_served(names: Iterable[str]) -> None:
+    """Raises UnknownArm for one that the real server cannot be asked for."""
+    for name in names:
+        served_arm_of(name)
 
 
 def served_arm_of(name: str) -> Arm:

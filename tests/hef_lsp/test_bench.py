@@ -139,7 +139,8 @@ def test_each_arm_is_asked_of_the_server_by_its_settings() -> None:
     }
     dense = {"hits": 3, "mode": "dense", "memory": False, "least_shared": 35, "pseudo_tokens": 64}
     assert latency.options_of("dense:64+sure", options)["context"] == dense
-    assert latency.options_of("none", options)["context"]["mode"] == "none"
+    none = {"hits": 3, "mode": "none", "memory": False, "least_shared": 0}
+    assert latency.options_of("none", options)["context"] == none
 
 
 @pytest.mark.parametrize("arm", ["random", "iterative", "leaves", "text+plain"])

@@ -194,6 +194,15 @@ def test_slots_tell_the_texts_that_they_stand_for(as_slots: bool, monkeypatch: p
     assert WIDGET.text.splitlines()[0] not in told
 
 
+def test_no_slots_tell_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = rig(["x"], view_of_all(), ContextMode.DENSE)
+    none = SlotPairs(np.zeros(0, dtype=np.int64), np.zeros((0, 4), dtype=np.float32))
+    monkeypatch.setattr(made.bundle.projector, "project", lambda *_: none)
+    made.engine.complete(request_at("y = ║\n"), GO)
+    prompt = made.generator.calls[0].prompt
+    assert (prompt.pseudo_tokens, prompt.told_ids) == (None, ())
+
+
 def test_dense_mode_says_where_a_text_did_not_fit() -> None:
     view = view_of_all()
     view.fused.discard(WIDGET.node.digest)

@@ -8,7 +8,7 @@ import pytest
 
 from indexer.hierarchy import Node, NodeKind
 from indexer.retriever import Hit, Query
-from indexer.shared import FEWEST_LINES, shared_with, worth_telling
+from indexer.shared import LINES_BEFORE, shared_with, worth_telling
 
 AROUND = "open_door(hall)\n  close_window(hall)\nring_bell()\npaint(fence)"
 NEAR = "ring_bell()\npaint(fence)"
@@ -59,11 +59,11 @@ def test_ancestors_have_no_text_to_share() -> None:
 @pytest.mark.parametrize(
     ("n_lines", "least", "expected"),
     [
-        (FEWEST_LINES, 0.0, True),
-        (FEWEST_LINES, 0.2, True),
-        (FEWEST_LINES, 0.21, False),
-        (FEWEST_LINES, 1.0, False),
-        (FEWEST_LINES - 1, 1.0, True),
+        (LINES_BEFORE, 0.0, True),
+        (LINES_BEFORE, 0.2, True),
+        (LINES_BEFORE, 0.21, False),
+        (LINES_BEFORE, 1.0, False),
+        (LINES_BEFORE - 1, 1.0, True),
     ],
 )
 def test_worth_telling_is_what_shares_enough_and_anything_where_few_lines_are(
