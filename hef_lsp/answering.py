@@ -55,12 +55,15 @@ class Answering:
         engine: Callable[[], CompletionEngine | None],
         settings: Callable[[], Settings],
         document: Callable[[str], DocumentSnapshot | None],
+        answered: Callable[[CompletionRequest], None] = lambda _request: None,
     ) -> None:
+        """`answered` is told of each request whose answer is there."""
         self._lane, self._engine = lane, engine
         self._settings, self._document = settings, document
         self._tokens: dict[Key, CancellationToken] = {}
         self._delay = LatestWins()
         self._prefetching = Prefetching(lane, engine)
+        self._answered = answered
         self._stops_ms: deque[float] = deque(maxlen=STOPS_REMEMBERED)
 
     @property
@@ -86,6 +89,7 @@ class Answering:
             suggestions = await self._suggestions(request, key, token)
             if suggestions and self._settings().completion.prefetch:
                 self._prefetching.after(request, suggestions)
+            self._answered(request)
         except asyncio.CancelledError:
             token.cancel()
             raise

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from hef_lsp.cache import Found, Place, SuggestionStore
 from hef_lsp.context import Context, ContextBuilder, Models, Retrieves
 from hef_lsp.explanation import ExplainedHit, Explanation, ExplanationLog, StageClock
+from hef_lsp.open_text import read_piece
 from hef_lsp.postprocess import Draft, postprocess
 from hef_lsp.remembering import Remembered, Remembering
 from hef_lsp.request import CompletionRequest, multiline_wanted
@@ -100,6 +101,7 @@ class CompletionEngine:
         """Drop what is kept of a closed document."""
         self._store.forget(uri)
         self._remembering.forget(uri)
+        self._models.generator.close_text(uri)
         self._log.forget(uri)
 
     def lookup(self, request: CompletionRequest) -> list[Suggestion] | None:
@@ -117,6 +119,15 @@ class CompletionEngine:
         """Fills the store for a place where the user is not yet; `request` says so by `ahead`."""
         with one_core_left():
             self._guard.attempt("looking ahead", lambda: self._complete(self._job(request), cancel))
+
+    def read_on(self, request: CompletionRequest, cancel: CancelSignal) -> bool:
+        """Reads a piece of an open document before anybody asks; whether more is left to read."""
+        n_tokens = self._settings().context.open_file_tokens
+        if not n_tokens or cancel.cancelled or is_secret_file(request.path):
+            return False
+        with one_core_left():
+            read = partial(read_piece, self._models.generator, request, n_tokens, cancel)
+            return self._guard.attempt("reading an open file", read) or False
 
     def _job(self, request: CompletionRequest) -> _Job:
         settings, view = self._settings(), self._view_of(request)
@@ -173,8 +184,9 @@ class CompletionEngine:
             return []
         with clock.stage("prompt"):
             built = self._prompt(job, context)
-            if remembered is not None:
-                built = replace(built, prompt=replace(built.prompt, memory=remembered.session))
+            memory = None if remembered is None else remembered.session
+            open_text = job.request.document.uri if job.settings.context.open_file_tokens else ""
+            built = replace(built, prompt=replace(built.prompt, memory=memory, open_text=open_text))
         generations = self._generate(job, built, cancel, clock)
         if generations is None:
             return []
@@ -301,6 +313,7 @@ def _explanation(
         n_context_tokens=built.n_context_tokens,
         n_reused=first.n_reused if first else 0,
         n_prefilled=first.n_prefilled if first else 0,
+        n_read_before=first.n_read_before if first else 0,
         n_decoded=sum(len(generation.token_ids) for generation in generations),
         n_forwards=sum(generation.n_forwards for generation in generations),
         timings=clock.timings(),
@@ -326,6 +339,7 @@ def _explained_again(found: Found, job: _Job, clock: StageClock) -> Explanation:
         suggestions=found.texts,
         n_reused=0,
         n_prefilled=0,
+        n_read_before=0,
         n_decoded=0,
         n_forwards=0,
         timings=clock.timings(),

@@ -63,7 +63,8 @@ class ExplainedHit:
 class Explanation:
     """One answer and its reasons. `line` counts from 0; `mode` is the context mode that was really used.
 
-    `n_decoded` tokens took `n_forwards` passes through the model after the prompt's.
+    Of the prompt's tokens `n_reused` were in the cache, `n_read_before` were read when nobody asked, and
+    `n_prefilled` were read. `n_decoded` tokens took `n_forwards` passes through the model after the prompt's.
     `notes` say in words where the answer differs from what the settings ask for.
     """
 
@@ -78,6 +79,7 @@ class Explanation:
     n_context_tokens: int = 0
     n_reused: int = 0
     n_prefilled: int = 0
+    n_read_before: int = 0
     n_decoded: int = 0
     n_forwards: int = 0
     timings: Timings = field(default_factory=Timings)

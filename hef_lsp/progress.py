@@ -126,3 +126,7 @@ class WorkDoneProgress:
 
 def _line(report: Report) -> str:
     return f"{report.state}: {report.message}" if report.message else report.state
+
+
+def report_of(status: dict[str, Any]) -> Report:
+    return Report(status["state"], status["message"], status["done"], status["total"])

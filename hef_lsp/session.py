@@ -1,8 +1,7 @@
 """Everything the server knows while an editor is connected, and the lifetime of what it started.
 
-Owns documents, folders, the inference lane, the models and their state. What comes over the wire is in
-`hef_lsp.handlers`; the way of a completion is in `hef_lsp.answering`. Event loop only; the lane's and
-the folders' threads reach it by `_soon`.
+Owns documents, folders, the inference lane, the models and their state; `hef_lsp.handlers` has the messages,
+`hef_lsp.answering` the way of a completion. Event loop only; other threads reach it by `_soon`.
 """
 
 from __future__ import annotations
@@ -28,7 +27,8 @@ from hef_lsp.documents import DocumentStore, TextChange
 from hef_lsp.edits import Edits
 from hef_lsp.file_events import place_of
 from hef_lsp.places import index_directory, user_folder
-from hef_lsp.progress import Report, StatusTeller
+from hef_lsp.progress import Report, StatusTeller, report_of
+from hef_lsp.reading_ahead import ReadingAhead
 from hef_lsp.resting import Resting
 from hef_lsp.scheduling import InferenceLane, LaneClosed, LanePriority
 from hef_lsp.settings import Settings
@@ -62,7 +62,10 @@ class Session:
         self.edits = Edits()
         self.acceptance = Acceptance(self._text_of)
         self.lane = InferenceLane()
-        self.answering = Answering(self.lane, self._engine_in_use, lambda: self.settings, self.documents.get)
+        self.reading = ReadingAhead(self.lane, lambda: self.engine)
+        self.answering = Answering(
+            self.lane, self._engine_in_use, lambda: self.settings, self.documents.get, self.reading.touched
+        )
         self.folders: dict[Path, WorkspaceFolder] = {}
         self.roots: list[Path] = []
         self.engine: CompletionEngine | None = None
@@ -150,6 +153,7 @@ class Session:
         self._n_loads += 1
         self.engine = None
         self.answering.cancel_all()
+        self.reading.stop()
 
     def close(self) -> None:
         """Ends folders and lane, after the batch under way. Blocks; again is fine."""
@@ -249,6 +253,7 @@ class Session:
         self.engine = self.models = None
         self._are_away = True
         self.answering.cancel_all()
+        self.reading.stop()
         self._report_models(Report("ready", AWAY))
         with suppress(LaneClosed):
             self.lane.submit(LanePriority.INDEX, settle)  # modules hold each other
@@ -297,6 +302,7 @@ class Session:
         for note in self.models.notes:
             log.warning("%s", note)
         self._report_models(Report("ready"))
+        self.reading.go_on()
         for folder in self.folders.values():
             if not (were_away and folder.has_models):
                 self._attach(folder)
@@ -321,7 +327,7 @@ class Session:
         """The models' state until they are ready, then that of the busiest folder."""
         if self._models_report.state != "ready":
             return self._models_report
-        reports = [_report_of(folder.status()) for folder in self.folders.values()]
+        reports = [report_of(folder.status()) for folder in self.folders.values()]
         if any(root in self.roots for root in self._closing):
             return Report("opening")
         busy = next((report for report in reports if not report.settled), None)
@@ -342,7 +348,3 @@ class Session:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("work in the background failed", exc_info=error)
-
-
-def _report_of(status: dict[str, Any]) -> Report:
-    return Report(status["state"], status["message"], status["done"], status["total"])

@@ -80,6 +80,13 @@ class ContextSettings:
     suffix_tokens: int = _doc(
         96, "Most tokens of the file after the cursor, for models that read them.", 0, 4096
     )
+    open_file_tokens: int = _doc(
+        4096,
+        "Most tokens of open files that are read in the background and kept (23 KiB each with the embedded "
+        "model), so that an answer after a jump comes sooner; 0: none.",
+        0,
+        65_536,
+    )
     memory: bool = _doc(True, "Weigh in what followed the same words elsewhere in the workspace.")
     hits: int = _doc(6, "Most chunks and ancestors retrieved for one request.", 0, 64)
     least_shared: int = _doc(

@@ -20,6 +20,7 @@ from transformers import DynamicCache, PreTrainedModel
 from model.healing import Healing
 from model.interpolation import Interpolation
 from model.protocols import FloatArray, PseudoTokens, SlotPairs, StopReason
+from model.readings.reading import Run
 from model.stopping import Stop, StopTracker
 from model.tokenization import HfTokenizer, TextStream
 
@@ -39,12 +40,13 @@ class Inputs:
     Pseudo-tokens are `rows` ``[P, H]`` of the input space, or pairs, which are not read but taken over.
     `keys` names each position by its content: the id of a token, a negative hash of a pseudo-token's
     numbers or, of pairs, of all of them and the place. Two prompts share a cached position only if all keys
-    up to it agree.
+    up to it agree. `runs` are positions that were read beforehand, in their order.
     """
 
     before: tuple[int, ...]
     rows: PseudoTokens | None
     ids: tuple[int, ...]
+    runs: tuple[Run, ...] = ()
     keys: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,10 +63,22 @@ class Inputs:
         """Where pseudo-tokens begin and end among the positions."""
         return len(self.before), len(self.keys) - len(self.ids)
 
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """Where something begins that needs no pass: slots, what was read beforehand."""
+        return (*self.places[: 1 if self.slots else 0], *(run.begin for run in self.runs))
+
     def n_taken(self, begin: int, end: int) -> int:
-        """How many of the positions ``[begin, end)`` are taken over and not read."""
-        first, last = self.places
-        return max(0, min(last, end) - max(first, begin)) if self.slots else 0
+        """How many of the positions ``[begin, end)`` are slots, which are taken over and not read."""
+        return _common((begin, end), self.places) if self.slots else 0
+
+    def n_read_before(self, begin: int, end: int) -> int:
+        """How many of the positions ``[begin, end)`` were read beforehand."""
+        return sum(_common((begin, end), (run.begin, run.end)) for run in self.runs)
+
+
+def _common(one: tuple[int, int], other: tuple[int, int]) -> int:
+    return max(0, min(one[1], other[1]) - max(one[0], other[0]))
 
 
 def _keys_of(rows: PseudoTokens) -> Iterable[int]:

@@ -6,7 +6,7 @@ Owns the delegation, for those who change only how a prompt is decoded: rivals a
 from __future__ import annotations
 
 from model.generator import HfGenerator
-from model.protocols import FimTemplate
+from model.protocols import CancelSignal, FimTemplate, OpenText
 from model.tokenization import HfTokenizer
 
 
@@ -38,3 +38,9 @@ class DelegatingGenerator:
 
     def forget(self) -> None:
         self.of.forget()
+
+    def read_on(self, text: OpenText, n_tokens: int, cancel: CancelSignal) -> bool:
+        return self.of.read_on(text, n_tokens, cancel)
+
+    def close_text(self, name: str) -> None:
+        self.of.close_text(name)

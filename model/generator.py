@@ -19,7 +19,6 @@ from model.decoding import (
     DecodingSession,
     GreedyChoice,
     Halt,
-    Inputs,
     KvSession,
     decode_greedily,
 )
@@ -33,17 +32,19 @@ from model.protocols import (
     CancelSignal,
     FimTemplate,
     Generation,
+    OpenText,
     Prompt,
-    PseudoTokens,
-    SlotPairs,
     StopReason,
     StopRule,
 )
+from model.readings.open_files import OpenFiles
+from model.readings.reader import OpenFileReader
 from model.recollection import Recollection
 from model.runtime.fast_runtime import FastRuntime
 from model.slots.layout import SlotLayout
 from model.slots.reader import introduction_of
 from model.stopping import StopTracker
+from model.tasks import Task, Tasks
 from model.token_texts import TokenTexts
 from model.tokenization import HfTokenizer
 
@@ -63,6 +64,7 @@ class HfGenerator:
         gate: Gate | None = None,
         session: DecodingSession | None = None,
         with_drafts: bool = True,
+        open_files: OpenFiles | None = None,
     ) -> None:
         """`gate` says how far to trust the workspace's exact memory; without one it is not asked.
 
@@ -75,7 +77,8 @@ class HfGenerator:
         self._session = KvSession(loaded.model) if session is None else session
         self._recollection = Recollection()
         self._vocabulary = Vocabulary(loaded.tokenizer)
-        self._introduction = introduction_of(loaded.tokenizer)
+        self._open_files = self._reader_of_open_files() if open_files is None else open_files
+        self._tasks = Tasks(loaded, self._vocabulary, self.slot_layout, self._open_files)
         self._texts = TokenTexts.of(loaded.tokenizer, loaded.vocabulary_size)
 
     @property
@@ -85,7 +88,7 @@ class HfGenerator:
 
     def without_drafts(self) -> HfGenerator:
         """A generator of the same model and session that reads one token a pass."""
-        return HfGenerator(self._loaded, self._gate, self._session, with_drafts=False)
+        return HfGenerator(self._loaded, self._gate, self._session, False, self._open_files)
 
     @property
     def model_id(self) -> str:
@@ -129,13 +132,21 @@ class HfGenerator:
         self._session.clear()
         self._recollection.clear()
 
+    def read_on(self, text: OpenText, n_tokens: int, cancel: CancelSignal) -> bool:
+        """Where our own runtime reads on a CPU; on a GPU a prompt is read as soon."""
+        return self._open_files is not None and self._open_files.read_on(text, n_tokens, cancel)
+
+    def close_text(self, name: str) -> None:
+        if self._open_files is not None:
+            self._open_files.forget(name)
+
     def read_along(self, prompt: Prompt, text: str) -> ReadAlong:
         """What the model says at each token of `text`, were it to follow `prompt` in decoding.
 
         The prompt's last word is spelt again, as there. Nothing of `text` stays in the cache. Raises
         ValueError for a text that does not fit the context window.
         """
-        task = self._task(prompt, StopRule(max_tokens=1))
+        task = self._tasks.task_of(prompt, StopRule(max_tokens=1))
         token_ids = self.tokenizer.encode(task.healed + text)
         if not token_ids or len(token_ids) > task.n_decoded:
             raise ValueError(f"{len(token_ids)} tokens to read along; there is room for {task.n_decoded}")
@@ -164,7 +175,7 @@ class HfGenerator:
         left end. Raises ValueError for pseudo-tokens of another width or too many,
         ModelTooLarge where memory runs out.
         """
-        task = self._task(prompt, rule)
+        task = self._tasks.task_of(prompt, rule)
         try:
             return self._generate(task, rule, _halt(rule, cancel), on_text or _ignore)
         except (RuntimeError, MemoryError) as error:
@@ -176,14 +187,13 @@ class HfGenerator:
                 "context.prefixTokens and context.textTokens, or choose a smaller model"
             ) from error
 
-    def _generate(
-        self, task: _Task, rule: StopRule, halt: Halt, on_text: Callable[[str], None]
-    ) -> Generation:
+    def _generate(self, task: Task, rule: StopRule, halt: Halt, on_text: Callable[[str], None]) -> Generation:
         began = time.perf_counter()
         n_reused = self._session.rewind(task.inputs.keys)
         logits = self._session.prefill(task.inputs, halt)
         n_read = self._session.n_positions
-        n_prefilled = n_read - n_reused - task.inputs.n_taken(n_reused, n_read)
+        n_slots = task.inputs.n_taken(n_reused, n_read)
+        n_read_before = task.inputs.n_read_before(n_reused, n_read)
         prefilled = time.perf_counter()
         decoded = self._decoded(logits, task, rule, halt, on_text)
         n_tokens = len(decoded.token_ids)
@@ -193,7 +203,8 @@ class HfGenerator:
             token_ids=tuple(decoded.token_ids),
             mean_logprob=sum(decoded.logprobs) / n_tokens if n_tokens else 0.0,
             n_reused=n_reused,
-            n_prefilled=n_prefilled,
+            n_prefilled=n_read - n_reused - n_slots - n_read_before,
+            n_read_before=n_read_before,
             n_forwards=decoded.n_forwards,
             prefill_ms=1000 * (prefilled - began),
             decode_ms=1000 * (time.perf_counter() - prefilled),
@@ -202,7 +213,7 @@ class HfGenerator:
     def _decoded(
         self,
         logits: torch.Tensor | StopReason,
-        task: _Task,
+        task: Task,
         rule: StopRule,
         halt: Halt,
         on_text: Callable[[str], None],
@@ -222,7 +233,7 @@ class HfGenerator:
             self._recollection.keep(task.inputs.keys, rule.branch, decoded.token_ids)
         return decoded
 
-    def _interpolation(self, task: _Task) -> Interpolation | None:
+    def _interpolation(self, task: Task) -> Interpolation | None:
         prompt = task.prompt
         if self._gate is None or prompt.memory is None:
             return None
@@ -231,53 +242,13 @@ class HfGenerator:
         )
         return Interpolation(reader, self._gate)
 
-    def _task(self, prompt: Prompt, rule: StopRule) -> _Task:
-        """The prompt cut at its left to fit and at its right to be spelt again."""
-        rows = self._rows(prompt)
-        are_slots = isinstance(rows, SlotPairs)
-        before = self._introduction if are_slots else self.tokenizer.prefix_ids
-        n_rows = 0 if rows is None else len(rows)
-        room = self._loaded.context_window - len(before) - n_rows
-        if room < 2:
-            raise ValueError(
-                f"{n_rows} pseudo-tokens leave no room in a context window of {self.context_window}; "
-                "lower context.pseudoTokens"
-            )
-        ids = prompt.token_ids
-        n_new = min(rule.max_tokens, max(room // 2, room - len(ids)))
-        n_cut = max(0, len(ids) - (room - n_new))
-        if n_cut:
-            log.debug("prompt of %d tokens cut by %d to fit %d", len(ids), n_cut, self.context_window)
-            ids = ids[n_cut:]
-        n_taken, healed = self._vocabulary.tail(ids)
-        n_before = 0 if are_slots else n_rows + len(before)
-        if n_taken < len(ids) + n_before:
-            ids = ids[: len(ids) - n_taken]
-        else:  # something must be read
-            healed = ""
-        inputs = Inputs(before, rows, ids)
-        if are_slots and not ids:  # logits come of what is read, and slots are not
-            inputs = Inputs(self.tokenizer.prefix_ids, None, ())
-        if not inputs.keys:
-            inputs = Inputs((), None, (self._start_id(),))
-        return _Task(prompt, inputs, healed, n_new, room - len(ids))
-
-    def _rows(self, prompt: Prompt) -> PseudoTokens | None:
-        """None for no pseudo-tokens; raises ValueError unless they are this generator's."""
-        rows = prompt.pseudo_tokens
-        if rows is None or len(rows) == 0:
+    def _reader_of_open_files(self) -> OpenFiles | None:
+        session = self._session
+        if not isinstance(session, FastRuntime) or self._loaded.device != "cpu":
             return None
-        if isinstance(rows, SlotPairs):
-            if self.slot_layout is None:
-                raise ValueError("pairs of key and value need our own runtime; make memories of vectors")
-            self.slot_layout.check(rows)
-        elif rows.ndim != 2 or rows.shape[1] != self.hidden_size:
-            raise ValueError(f"pseudo-tokens are {rows.shape}, expected [P, {self.hidden_size}]")
-        return rows
-
-    def _start_id(self) -> int:
-        """What an empty prompt is taken for, as a model must read something: an end of the text before."""
-        return min(self.tokenizer.eos_ids, default=0)
+        return OpenFiles(
+            OpenFileReader(session.stack, introduction_of(self.tokenizer)), self.tokenizer.encode
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,20 +262,6 @@ class ReadAlong:
     token_ids: tuple[int, ...]
     logits: torch.Tensor
     healed: str
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What is read of `prompt`, what is spelt again after it, how many tokens may be said and decoded."""
-
-    prompt: Prompt
-    inputs: Inputs
-    healed: str
-    n_new: int
-    n_decoded: int
-
-    def is_spent(self, decoded: Decoded) -> bool:
-        return decoded.n_said >= self.n_new or len(decoded.token_ids) >= self.n_decoded
 
 
 def _halt(rule: StopRule, cancel: CancelSignal) -> Halt:

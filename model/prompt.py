@@ -99,6 +99,11 @@ class _Marks:
     def n_ids(self) -> int:
         return len(self.prefix) + len(self.suffix) + len(self.middle)
 
+    def n_after(self, n_suffix: int) -> int:
+        """Ids that come after the prefix's."""
+        is_after = self.order is FimOrder.PREFIX_SUFFIX
+        return len(self.middle) + (len(self.suffix) + n_suffix if is_after else 0)
+
 
 def build_prompt(
     plan: PromptPlan, limits: PromptLimits, tokenizer: Tokenizer, fim: FimTemplate | None
@@ -111,7 +116,7 @@ def build_prompt(
     """
     n_pseudo = 0 if plan.pseudo_tokens is None else len(plan.pseudo_tokens)
     marks = _marks(fim, tokenizer) if limits.suffix_tokens > 0 and _reads_suffix(plan, fim) else None
-    path_ids = tokenizer.encode(f"{plan.comment} {plan.path}\n") if plan.path else []
+    path_ids = tokenizer.encode(path_line(plan.comment, plan.path))
     room = limits.context_window - limits.reserve - n_pseudo - (marks.n_ids if marks else 0)
     if room < 1:
         raise ValueError(
@@ -134,6 +139,7 @@ def build_prompt(
             plan.pseudo_tokens,
             n_told=len(snippet_ids),
             told_ids=told_ids,
+            n_after=0 if marks is None else marks.n_after(len(suffix_ids)),
         ),
         prefix_start=start,
         n_context_tokens=len(snippet_ids),
@@ -143,6 +149,11 @@ def build_prompt(
         n_suffix_tokens=len(suffix_ids),
         n_pseudo_tokens=n_pseudo,
     )
+
+
+def path_line(comment: str, path: str) -> str:
+    """What tells the open file's path above its text."""
+    return f"{comment} {path}\n" if path else ""
 
 
 def _reads_suffix(plan: PromptPlan, fim: FimTemplate | None) -> bool:

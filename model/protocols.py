@@ -159,12 +159,23 @@ class Projector(Protocol):
 
 
 @dataclass(frozen=True)
+class OpenText:
+    """A file that is open, `before` the cursor and `after` it; `name` tells it from others."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
 class Prompt:
     """What the generator reads: pseudo-tokens first, then text.
 
     `token_ids` is laid out so that what does not change while typing comes first; `n_told` of them are
     retrieved text, and `told_ids` the tokens of the texts that slots stand for. `memory` is asked at each
-    step what followed such words in the workspace.
+    step what followed such words in the workspace. `open_text` names the file that the prompt ends with; what
+    was read of it beforehand (`Generator.read_on`) need not be read again. `n_after` of the tokens come after
+    those that stand before the cursor.
     """
 
     token_ids: tuple[int, ...]
@@ -172,6 +183,8 @@ class Prompt:
     memory: ExactMemory | None = field(default=None, compare=False)
     n_told: int = 0
     told_ids: tuple[int, ...] = ()
+    open_text: str = ""
+    n_after: int = 0
 
 
 class StopMode(StrEnum):
@@ -213,7 +226,8 @@ class StopRule:
 class Generation:
     """What came out, and what it cost; `n_forwards` are passes after the prompt's. Milliseconds.
 
-    Positions of the prompt were in the cache (`n_reused`), read (`n_prefilled`), or taken over.
+    Positions of the prompt were in the cache (`n_reused`), read (`n_prefilled`), beforehand (`n_read_before`)
+    or as slots.
     """
 
     text: str
@@ -222,6 +236,7 @@ class Generation:
     mean_logprob: float = 0.0
     n_reused: int = 0
     n_prefilled: int = 0
+    n_read_before: int = 0
     n_forwards: int = 0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
@@ -272,7 +287,20 @@ class Generator(Protocol):
         ...
 
     def forget(self) -> None:
-        """Drops what is kept of earlier prompts; the next one is read from its start."""
+        """Drops what is kept of earlier prompts; the next one is read from its start, but for what was read
+        of open files."""
+        ...
+
+    def read_on(self, text: OpenText, n_tokens: int, cancel: CancelSignal) -> bool:
+        """Reads a piece of an open file before anybody asks; False where there is nothing left to read.
+
+        At most `n_tokens` are kept, of all open files, those around the cursor first. May raise
+        `Interrupted` once `cancel` is set.
+        """
+        ...
+
+    def close_text(self, name: str) -> None:
+        """Drops what was read of an open file. Any thread."""
         ...
 
     def generate(

@@ -28,6 +28,7 @@ from model.protocols import (
     FloatArray,
     Fuser,
     Generation,
+    OpenText,
     Projector,
     Prompt,
     StopMode,
@@ -145,12 +146,22 @@ class FakeGenerator:
         self.model_id = "fake-generator"
         self.tokenizer = tokenizer or FakeTokenizer()
         self.calls: list[GeneratorCall] = []
+        self.read: list[OpenText] = []
+        self.closed: list[str] = []
         self.n_tokens = 0
         self.first_token = threading.Event()
         self._last: Prompt | None = None
 
     def forget(self) -> None:
         """Keeps nothing."""
+
+    def read_on(self, text: OpenText, n_tokens: int, cancel: CancelSignal) -> bool:
+        """Reads it all at once."""
+        self.read.append(text)
+        return False
+
+    def close_text(self, name: str) -> None:
+        self.closed.append(name)
 
     def generate(
         self,

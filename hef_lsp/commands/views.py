@@ -52,6 +52,7 @@ def explanation_view(explanation: Explained) -> RenderableType:
         "prompt tokens": explanation["n_prompt_tokens"],
         "reused from the cache": explanation["n_reused"],
         "prefilled": explanation["n_prefilled"],
+        "read before": explanation.get("n_read_before", 0),
         "decoded": f"{explanation.get('n_decoded', 0)} in {explanation.get('n_forwards', 0)} passes",
         "timings": timings_line(explanation),
     }

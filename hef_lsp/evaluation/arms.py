@@ -1,7 +1,7 @@
 """The arms of an evaluation: ways of telling the generator about the repository, by name.
 
-Owns the names, ``KIND[:BUDGET][+memory][+plain][+sure]``, and the settings each stands for. Running them is
-`hef_lsp.evaluation.runner`.
+Owns the names, ``KIND[:BUDGET][+memory][+plain][+sure][+read]``, and the settings each stands for. Running
+them is `hef_lsp.evaluation.runner`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from hef_lsp.settings import (
     LONGEST_DEADLINE_MS,
     CompletionSettings,
     ContextMode,
+    ContextSettings,
     Settings,
 )
 
@@ -43,9 +44,11 @@ KINDS = {
 CHUNKS_ALONE = frozenset({LEAVES, ADVERSARIAL})
 STRANGE = frozenset({RANDOM, ADVERSARIAL})
 """Those that are told of another repository."""
-MEMORY, PLAIN, LORA, SURE = "memory", "plain", "lora", "sure"
+MEMORY, PLAIN, LORA, SURE, READ = "memory", "plain", "lora", "sure", "read"
 """With exact memory; without the checkpoint's adapter; with it, as is usual, for who wants to say so; told
-nothing where nothing found is like what stands at the cursor, which is dense mode's default."""
+nothing where nothing found is like what stands at the cursor, which is dense mode's default; with the open
+file read before anyone asks, which is the server's default."""
+EXTRAS = frozenset({MEMORY, PLAIN, LORA, SURE, READ})
 SERVED = (NONE, TEXT, DENSE)
 """Kinds that the server's settings can make; the others want another engine or other vectors."""
 LARGEST_BUDGET = 4096
@@ -68,6 +71,7 @@ class Arm:
     memory: bool
     plain: bool
     sure: bool = False
+    read: bool = False
 
     @property
     def is_dense(self) -> bool:
@@ -83,8 +87,13 @@ class Arm:
     def context_options(self) -> dict[str, Any]:
         """The fields of `ContextSettings` in which arms differ."""
         budget = {} if self.budget is None else {self._budget_name: self.budget}
-        least = LEAST_SHARED_DENSE if self.sure else 0
-        return {"mode": KINDS[self.kind], "memory": self.memory, "least_shared": least, **budget}
+        return {
+            "mode": KINDS[self.kind],
+            "memory": self.memory,
+            "least_shared": LEAST_SHARED_DENSE if self.sure else 0,
+            "open_file_tokens": ContextSettings.open_file_tokens if self.read else 0,
+            **budget,
+        }
 
     @property
     def _budget_name(self) -> str:
@@ -123,8 +132,8 @@ def served_arm_of(name: str) -> Arm:
     arm = arm_of(name)
     if arm.kind not in SERVED or arm.plain:
         raise UnknownArm(
-            f"the server knows no arm {name!r}; it has {', '.join(SERVED)}, each with +{MEMORY} or +{SURE}, "
-            "and with a budget as in text:256"
+            f"the server knows no arm {name!r}; it has {', '.join(SERVED)}, each with +{MEMORY}, +{SURE} or "
+            f"+{READ}, and with a budget as in text:256"
         )
     return arm
 
@@ -136,13 +145,14 @@ def arm_of(name: str) -> Arm:
     if (
         found is None
         or found["kind"] not in KINDS
-        or not extras <= {MEMORY, PLAIN, LORA, SURE}
+        or not extras <= EXTRAS
         or extras >= {PLAIN, LORA}
         or (found["budget"] and (found["kind"] == NONE or int(found["budget"]) > LARGEST_BUDGET))
     ):
         raise UnknownArm(
-            f"there is no arm {name!r}; known: {', '.join(KINDS)}, each with +{MEMORY}, +{PLAIN}, +{LORA} "
-            f"or +{SURE}, and with a budget of up to {LARGEST_BUDGET} tokens as in dense:16 and text:256"
+            f"there is no arm {name!r}; known: {', '.join(KINDS)}, each with +{MEMORY}, +{PLAIN}, +{LORA}, "
+            f"+{SURE} or +{READ}, and with a budget of up to {LARGEST_BUDGET} tokens as in dense:16, text:256"
         )
     budget = int(found["budget"]) if found["budget"] else None
-    return Arm(name.strip(), found["kind"], budget, MEMORY in extras, PLAIN in extras, SURE in extras)
+    flags = {name: name in extras for name in (MEMORY, PLAIN, SURE, READ)}
+    return Arm(name.strip(), found["kind"], budget, **flags)

@@ -22,17 +22,22 @@ from hef_lsp.evaluation.graph import GraphRetriever
 from hef_lsp.evaluation.guided import GuidedRetriever, LeavesOnly, WithoutTexts
 from hef_lsp.evaluation.on_demand import LookalikeView, Made, OnDemandView, Strangers, StrangeView
 from hef_lsp.evaluation.subsets import KnownLines
+from hef_lsp.open_text import open_text_of
 from hef_lsp.request import CompletionRequest
 from hef_lsp.scratch_index import scratch_index
 from indexer.index import Index
 from indexer.retriever import Retriever
 from indexer.source_files import FileChange
 from model.evaluation.benchmarks import BenchmarkRow, NoBenchmark
-from model.protocols import Embedder, NeverCancelled
+from model.protocols import Embedder, Generator, NeverCancelled
 
 if TYPE_CHECKING:
     from indexer.index import IndexView
     from model.bundle import ModelBundle
+
+TOKENS_READ = 1024
+"""Of a row's file, three quarters of them before the cursor, for arms whose file is read beforehand: a window
+of 384 so has been read with as much before it as in the server. Not counted, as memories are not."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,7 @@ class _Desk:
                 yield replace(said, copied=copied, n_chunks=n_chunks)
         finally:
             updater.apply([FileChange(row.path)])
+            self.plan.models.generator.close_text(_uri_of(row.path))
 
     def _answer(self, row: BenchmarkRow, text: str, arm: Arm, view: IndexView) -> ArmResult:
         """By fresh engines, whose stores are empty, and with nothing kept of the prompt before."""
@@ -135,11 +141,12 @@ class _Desk:
         seen = self._seen(arm, view)
         retriever = GuidedRetriever(_search(arm, models.embedder))
         models.generator.forget()
+        if arm.read:
+            _read_beforehand(models.generator, self._request(row.path, text, len(row.prefix)))
 
         def ask(prefix: str, rest: str) -> str:
             engine = CompletionEngine(models, lambda _request: seen, lambda: settings, retriever)
-            document = DocumentSnapshot.of(f"file:///{row.path}", 1, "python", prefix + rest)
-            request = CompletionRequest(document, row.path, "/", len(prefix), invoked=True)
+            request = self._request(row.path, prefix + rest, len(prefix))
             suggestions = engine.complete(request, NeverCancelled())
             return suggestions[0].text if suggestions else ""
 
@@ -155,6 +162,11 @@ class _Desk:
             warm_ms = (self._clock_s() - began_s) * 1000
         return ArmResult(row.task_id, arm.name, answer, round(elapsed_ms, 1), round(warm_ms, 1))
 
+    @staticmethod
+    def _request(path: str, text: str, offset: int) -> CompletionRequest:
+        document = DocumentSnapshot.of(_uri_of(path), 1, "python", text)
+        return CompletionRequest(document, path, "/", offset, invoked=True)
+
     def _seen(self, arm: Arm, view: IndexView) -> IndexView:
         if not arm.is_dense or self.made is None:
             return view
@@ -167,6 +179,16 @@ class _Desk:
     def _clock_s(self) -> float:
         """Stands still while memories are made, which an index does beforehand."""
         return time.perf_counter() - (0.0 if self.made is None else self.made.spent_s)
+
+
+def _uri_of(path: str) -> str:
+    return f"file:///{path}"
+
+
+def _read_beforehand(generator: Generator, request: CompletionRequest) -> None:
+    text = open_text_of(request, TOKENS_READ)
+    while generator.read_on(text, TOKENS_READ, NeverCancelled()):
+        pass
 
 
 def _search(arm: Arm, embedder: Embedder) -> Retrieves:

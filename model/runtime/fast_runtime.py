@@ -23,6 +23,7 @@ from model.runtime.attention import Attention
 from model.runtime.compact import Weights, decoding_stack, fastest_weights
 from model.runtime.fixed_steps import FixedSteps, record_cuda_graph
 from model.runtime.layers import ROWS_AT_ONCE, Stack, embedded, logits_of, plain_stack, run_layers
+from model.runtime.moving import laid
 from model.runtime.plan import NO_CHANGES, Changes, plan_of, why_unsupported
 from model.runtime.recorded_layers import RecordedLayers
 from model.runtime.row_costs import ASSUMED, MOST_ROWS, measured
@@ -172,15 +173,9 @@ class FastRuntime:
                 return reason
             begin = self.n_positions
             end = min(begin + self._chunk, len(inputs.keys))
-            first_slot, end_of_slots = inputs.places
-            if inputs.slots and first_slot <= begin < end_of_slots:
-                del self._keys[first_slot:]
-                self._take(inputs.slots, inputs.keys[first_slot:end_of_slots])
+            if self._stand(inputs, begin):
                 continue
-            if inputs.slots and begin < first_slot:
-                if not begin and self._remember_introduction(inputs.before):
-                    continue
-                end = min(end, first_slot)
+            end = min([end, *(place for place in inputs.begins if place > begin)])
             with torch.inference_mode():
                 rows = self._rows(inputs, begin, end)
                 few = end - begin <= self.row_costs.n_few
@@ -227,11 +222,31 @@ class FastRuntime:
         self._keys.extend(keys)
         return rows[:n_rows]
 
+    def _stand(self, inputs: Inputs, begin: int) -> bool:
+        """Whether something stands from `begin` on now that needs no pass."""
+        if not inputs.begins:
+            return False
+        if not begin:
+            return self._remember_introduction(inputs.before)
+        first_slot, end_of_slots = inputs.places
+        if inputs.slots and first_slot <= begin < end_of_slots:
+            del self._keys[first_slot:]
+            self._take(inputs.slots, inputs.keys[first_slot:end_of_slots])
+            return True
+        run = next((run for run in inputs.runs if run.begin <= begin < run.end), None)
+        if run is None:
+            return False
+        self._keep_introduction(inputs.before)
+        with torch.inference_mode():
+            laid(self._cache, begin, run.pairs[:, :, begin - run.begin :])
+        self._keys.extend(inputs.keys[begin : run.end])
+        return True
+
     def _take(self, pairs: SlotPairs, names: Sequence[int]) -> None:
         """Pairs stand at the positions named, without a pass."""
         begin, n_slots = self.n_positions, len(names)
+        self._keep_introduction(self._keys)
         with torch.inference_mode():
-            self._introduced = tuple(self._keys), self._cache.whole[0][:, :, :begin].clone()
             device = self._plan.embedding.device
             heads, numbers = (torch.from_numpy(part).to(device) for part in (pairs.heads, pairs.numbers))
             self._cache.reserve(begin + n_slots, begin)
@@ -242,10 +257,15 @@ class FastRuntime:
             self._cache.take_over(begin, n_slots, TakenPairs(heads, places, turned, values))
         self._keys.extend(names)
 
+    def _keep_introduction(self, ids: Sequence[int]) -> None:
+        if ids and self._introduced[0] != tuple(ids):
+            with torch.inference_mode():
+                self._introduced = tuple(ids), self._cache.whole[0][:, :, : len(ids)].clone()
+
     def _remember_introduction(self, ids: Sequence[int]) -> bool:
-        """Whether what stands before slots was read before: then it is in the cache again."""
+        """Whether what stands before slots and runs was read before: then it is in the cache again."""
         known, data = self._introduced
-        if known != ids:
+        if not ids or known != tuple(ids):
             return False
         with torch.inference_mode():
             self._cache.reserve(len(ids), 0)

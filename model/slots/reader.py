@@ -30,8 +30,9 @@ from model.runtime.layers import (
     run_layers,
     unit_rows,
 )
+from model.runtime.moving import lifted
 from model.runtime.static_cache import Slots, StaticCache
-from model.slots.layout import SlotLayout, turned_keys
+from model.slots.layout import SlotLayout
 from model.slots.needs import Needs
 from model.tokenization import HfTokenizer
 
@@ -89,7 +90,7 @@ class SlotReader:
 
             self._run(token_ids, begin, before)
             scores = torch.stack(told) if told else self._watched(token_ids, begin, end, cancel)
-            return self._without_positions(begin, end), scores
+            return lifted(self._cache, begin, end), scores
 
     def read_twice(self, token_ids: Sequence[int]) -> Watched:
         """What both readings show, to learn from."""
@@ -128,13 +129,6 @@ class SlotReader:
             looked = _watched_layer(self._stack, number, rows, slots, mask)
             looks.append(looked[:, :, :n_read, begin:end].amax(dim=(1, 2)))
         return torch.stack(looks).float()
-
-    def _without_positions(self, begin: int, end: int) -> Tensor:
-        data, cos, sin = self._cache.whole
-        taken = data[:, :, begin:end].float()
-        n_kv = self.layout.n_kv_heads
-        turned_back = turned_keys(taken[:, :n_kv], cos[begin:end, 0], -sin[begin:end, 0])
-        return torch.cat([turned_back, taken[:, n_kv:]], dim=1)
 
 
 def _stop_if(cancel: CancelSignal) -> None:

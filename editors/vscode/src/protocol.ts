@@ -41,6 +41,7 @@ export interface Explanation {
   readonly n_context_tokens: number;
   readonly n_reused: number;
   readonly n_prefilled: number;
+  readonly n_read_before: number;
   readonly n_decoded: number;
   readonly n_forwards: number;
   readonly timings: Readonly<Record<string, number>>;

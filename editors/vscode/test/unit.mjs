@@ -24,7 +24,7 @@ const explanation = {
     kind: "chunk", path: "<img src=x>.py", start_line: 0, end_line: 2, score: 1, dense_score: 1, lexical_score: 1,
     text: "</pre><script>alert(1)</script>", used: false, alike: true,
   }],
-  n_pseudo_tokens: 0, n_prompt_tokens: 0, n_context_tokens: 0, n_reused: 0, n_prefilled: 0, n_decoded: 0, n_forwards: 0,
+  n_pseudo_tokens: 0, n_prompt_tokens: 0, n_context_tokens: 0, n_reused: 0, n_prefilled: 0, n_read_before: 0, n_decoded: 0, n_forwards: 0,
   timings: { total_ms: 1.25 }, suggestions: ["<i>x</i>"],
 };
 

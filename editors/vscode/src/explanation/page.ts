@@ -74,6 +74,7 @@ function figures(explanation: Explanation): string {
     ["of these, of context", explanation.n_context_tokens],
     ["reused from before", explanation.n_reused],
     ["prefilled", explanation.n_prefilled],
+    ["read before anyone asked", explanation.n_read_before],
     ["tokens generated", explanation.n_decoded],
     ["passes through the model for them", explanation.n_forwards],
   ];

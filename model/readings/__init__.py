@@ -1,0 +1,1 @@
+"""What a generator made of open files before anybody asked: `reading`, `reader`."""

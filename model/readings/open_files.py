@@ -1,0 +1,58 @@
+"""The open files that a generator read beforehand.
+
+Owns how many of their tokens are kept, over all files, and that none is kept of a file that is closed.
+For the inference lane's thread, but for `forget`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from model.protocols import CancelSignal, OpenText
+from model.readings.reader import OpenFileReader
+from model.readings.reading import Reading, Run
+
+
+@dataclass(eq=False)
+class _Open:
+    text: OpenText | None = None
+    cursor: int = 0
+    reading: Reading = field(default_factory=Reading)
+
+
+class OpenFiles:
+    """Readings by name; the file that was read last stands last."""
+
+    def __init__(self, reader: OpenFileReader, encode: Callable[[str], list[int]]) -> None:
+        self._reader, self._encode = reader, encode
+        self._files: dict[str, _Open] = {}
+
+    def read_on(self, text: OpenText, n_tokens: int, cancel: CancelSignal) -> bool:
+        """One piece more of `text`; False where none is left. Raises `Interrupted` once `cancel` is set."""
+        file = self._files.pop(text.name, None) or _Open()
+        self._files[text.name] = file
+        if file.text != text:
+            file.cursor = len(self._encode(text.before))
+            file.reading.follow(self._encode(text.before + text.after))
+            file.text = text
+        is_more = self._reader.read_on(file.reading, file.cursor, n_tokens, cancel)
+        self._make_room(n_tokens)
+        return is_more
+
+    def runs_in(self, name: str, keys: Sequence[int], begin: int, end: int) -> tuple[Run, ...]:
+        """See `Reading.runs_in`; none for a file that was not read."""
+        file = self._files.get(name)
+        return () if file is None else file.reading.runs_in(keys, begin, end)
+
+    def forget(self, name: str) -> None:
+        """Drops what was read of a file. Any thread."""
+        self._files.pop(name, None)
+
+    def _make_room(self, n_tokens: int) -> None:
+        """Drops the files that were read longest ago while there is more than is to be kept."""
+        left = n_tokens
+        for place, (name, file) in enumerate(reversed(list(self._files.items()))):
+            left -= file.reading.n_read
+            if left < 0 and place:
+                self._files.pop(name, None)

@@ -1,0 +1,78 @@
+"""Reads an open file piece by piece, as a prompt's window would be read.
+
+Owns the passes. Each piece stands behind the fixed introduction that slots stand behind
+(`model.slots.reader`) and the tokens of the file before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from model.multiples import filled_up
+from model.protocols import CancelSignal, Interrupted
+from model.readings.reading import PIECE, Reading
+from model.runtime.layers import ROWS_AT_ONCE, Stack, embedded, run_layers
+from model.runtime.moving import laid, lifted
+from model.runtime.static_cache import StaticCache
+
+KEPT_AS = torch.bfloat16
+BEFORE = 512
+"""Tokens of the file that a piece sees before itself."""
+NEAR, FAR = 512, 0.25
+"""What is read first: so many tokens before the cursor; what lies after it takes that share at most."""
+
+
+class OpenFileReader:
+    """One piece after the other, in a cache of its own; for the inference lane's thread only."""
+
+    def __init__(self, stack: Stack, introduction: Sequence[int]) -> None:
+        """Token ids; `introduction` is `model.slots.reader.introduction_of` the generator's tokenizer."""
+        self._stack, self._introduction = stack, list(introduction)
+        self._cache = StaticCache(stack.plan, len(introduction) + BEFORE + PIECE + ROWS_AT_ONCE)
+        self._is_introduced = False
+
+    def read_on(self, reading: Reading, cursor: int, n_tokens: int, cancel: CancelSignal) -> bool:
+        """Reads one piece more; False where nothing is left of the `n_tokens` that are to be kept.
+
+        `cursor` counts tokens. What lies before it comes first. Raises `Interrupted` between two layers
+        once `cancel` is set.
+        """
+        n_after = int(n_tokens * FAR)
+        first, end_of_all = max(0, cursor + n_after - n_tokens), max(cursor + n_after, n_tokens)
+        near = max(first, cursor - NEAR)
+        wanted = reading.unread(near, end_of_all) or reading.unread(first, near)
+        if wanted is None:
+            return False
+        begin, end = wanted
+        reading.keep(first, end_of_all)
+        reading.put(begin, self._read(reading, begin, end, cancel))
+        return True
+
+    def _read(self, reading: Reading, begin: int, end: int, cancel: CancelSignal) -> Tensor:
+        with torch.inference_mode():
+            at = self._introduced(cancel)
+            before = reading.parts_before(begin, BEFORE)
+            if before:
+                laid(self._cache, at, torch.cat(before, dim=2))
+                at += sum(part.shape[2] for part in before)
+            self._run(reading.tokens(begin, end), at, cancel)
+            return lifted(self._cache, at, at + end - begin).to(KEPT_AS)
+
+    def _introduced(self, cancel: CancelSignal) -> int:
+        if not self._is_introduced:
+            self._run(self._introduction, 0, cancel)
+            self._is_introduced = True
+        return len(self._introduction)
+
+    def _run(self, token_ids: Sequence[int], begin: int, cancel: CancelSignal) -> None:
+        def before(_layer: int, _rows: Tensor) -> None:
+            if cancel.cancelled:
+                raise Interrupted("somebody waits for an answer")
+
+        rows = embedded(self._stack.plan, token_ids)
+        rows = pad(rows, (0, 0, 0, filled_up(len(rows), ROWS_AT_ONCE) - len(rows)))
+        run_layers(self._stack, rows, self._cache.slots(begin, begin + len(rows)), before)

@@ -1,0 +1,210 @@
+"""The keys and values of an open file's tokens, read before anybody asks about them.
+
+Owns which tokens of the text were read, what stays of that after an edit, and which positions of a prompt
+they can stand at. A pair depends on what stood before its token: here the file itself, in a prompt also
+what is told of the repository, which pairs that are taken from here have not seen.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.protocols import BoolArray, IntArray
+
+PIECE = 128
+"""Tokens that are read in one go."""
+SHORTEST_RUN = 16
+"""Tokens in a row that must be the same, unless the text begins with them."""
+MOST_CUT_OTHERWISE = 4
+"""Where a prompt's window begins, so many tokens may be cut otherwise than within the text."""
+
+_FACTORS = np.array(
+    [pow(0x9E3779B97F4A7C15, power, 1 << 64) for power in range(1, SHORTEST_RUN + 1)], np.uint64
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Positions ``[begin, end)`` of a prompt, and the pairs ``[L, 2 G, n, S]`` that stand there.
+
+    Keys come first, without position. They are put together when they are asked for.
+    """
+
+    begin: int
+    end: int
+    parts: tuple[Tensor, ...]
+
+    @property
+    def pairs(self) -> Tensor:
+        return torch.cat(self.parts, dim=2)
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """Pairs ``[L, 2 G, n, S]`` of the tokens from `begin` on."""
+
+    begin: int
+    ids: IntArray
+    pairs: Tensor
+
+    @property
+    def end(self) -> int:
+        return self.begin + len(self.ids)
+
+
+class Reading:
+    """One text. Invariant: pieces stand in the text's order, do not overlap, and are of its tokens."""
+
+    def __init__(self) -> None:
+        self._ids: IntArray = np.empty(0, dtype=np.int64)
+        self._pieces: list[_Piece] = []
+
+    @property
+    def n_read(self) -> int:
+        """Tokens whose pairs are kept."""
+        return sum(len(piece.ids) for piece in self._pieces)
+
+    def follow(self, token_ids: Sequence[int]) -> None:
+        """The text is these tokens now; of what was read, the pieces stay that stand in it as they are."""
+        ids = np.asarray(token_ids, dtype=np.int64)
+        if np.array_equal(ids, self._ids):
+            return
+        n_more, kept, end = len(ids) - len(self._ids), list[_Piece](), 0
+        for piece in self._pieces:
+            begin = _place_of(piece.ids, ids, end, (piece.begin, piece.begin + n_more))
+            if begin is not None:
+                kept.append(_Piece(begin, piece.ids, piece.pairs))
+                end = kept[-1].end
+        self._ids, self._pieces = ids, kept
+
+    def keep(self, begin: int, end: int) -> None:
+        """Drops the pieces that lie outside these tokens."""
+        self._pieces = [piece for piece in self._pieces if piece.end > begin and piece.begin < end]
+
+    def unread(self, begin: int, end: int) -> tuple[int, int] | None:
+        """The first tokens of ``[begin, end)`` that were not read, at most `PIECE`; None where all were."""
+        end = min(end, len(self._ids))
+        for piece in self._pieces:
+            if piece.begin > begin:
+                end = min(end, piece.begin)
+                break
+            begin = max(begin, piece.end)
+        return (begin, min(end, begin + PIECE)) if begin < end else None
+
+    def tokens(self, begin: int, end: int) -> list[int]:
+        found: list[int] = self._ids[begin:end].tolist()
+        return found
+
+    def put(self, begin: int, pairs: Tensor) -> None:
+        """Pairs ``[L, 2 G, n, S]`` of tokens that `unread` named."""
+        piece = _Piece(begin, self._ids[begin : begin + pairs.shape[2]], pairs)
+        place = bisect_right(self._pieces, begin, key=lambda one: one.begin)
+        self._pieces.insert(place, piece)
+
+    def parts(self, begin: int, end: int) -> tuple[Tensor, ...]:
+        """The pairs of ``[begin, end)``, where all was read; none where some was not."""
+        parts, place = list[Tensor](), begin
+        for piece in self._pieces:
+            if piece.begin <= place < min(end, piece.end):
+                last = min(end, piece.end)
+                parts.append(piece.pairs[:, :, place - piece.begin : last - piece.begin])
+                place = last
+        return tuple(parts) if place == end else ()
+
+    def parts_before(self, end: int, most: int) -> tuple[Tensor, ...]:
+        """Those of the last tokens before `end`, at most so many, that were read without a gap."""
+        begin = end
+        for piece in reversed(self._pieces):
+            if piece.begin < begin:
+                if piece.end < begin:
+                    break
+                begin = piece.begin
+        return self.parts(max(begin, end - most), end)
+
+    def runs_in(self, keys: Sequence[int], begin: int, end: int) -> tuple[Run, ...]:
+        """The positions ``[begin, end)`` of a prompt of `keys` that hold tokens of the text as it was read.
+
+        Before a run, as many as `MOST_CUT_OTHERWISE` others count as its own: the text's tokens there end at
+        the same character.
+        """
+        wanted = np.asarray(keys[begin:end], dtype=np.int64)
+        places = self._places(wanted)
+        runs, at = list[Run](), 0
+        while at < len(places):
+            stop = at + 1
+            if places[at] >= 0:
+                while stop < len(places) and places[stop] == places[stop - 1] + 1:
+                    stop += 1
+                parts = self.parts(int(places[at]), int(places[stop - 1]) + 1)
+                if parts:
+                    runs.append(Run(begin + at, begin + stop, parts))
+            at = stop
+        return tuple(runs)
+
+    def _places(self, wanted: IntArray) -> IntArray:
+        """The token of the text that stands for each of `wanted`, -1 where none does."""
+        is_read = self._is_read()
+        places = np.full(len(wanted), -1, dtype=np.int64)
+        known, asked = _grams(self._ids), _grams(wanted)
+        is_known = np.isin(asked, known)
+        at = 0
+        while at < max(1, len(asked)):
+            firsts = np.flatnonzero(known == asked[at]).tolist() if at < len(asked) and is_known[at] else []
+            if at == 0:
+                firsts.append(0)  # a prompt begins as the text does, with the path
+            runs = ((_n_same(wanted[at:], self._ids[first:], is_read[first:]), first) for first in firsts)
+            length, first = max(runs, default=(0, 0))
+            if length >= SHORTEST_RUN or (at == first == 0):
+                places[at : at + length] = np.arange(first, first + length)
+                _fill_before(places, at, first, is_read)
+            at += max(1, length)
+        return places
+
+    def _is_read(self) -> BoolArray:
+        is_read = np.zeros(len(self._ids), dtype=np.bool_)
+        for piece in self._pieces:
+            is_read[piece.begin : piece.end] = True
+        return is_read
+
+
+def _place_of(part: IntArray, ids: IntArray, least: int, guesses: tuple[int, ...]) -> int | None:
+    """Where `part` stands in `ids`, not before `least`: at a guess, or at the first place."""
+    for guess in guesses:
+        if guess >= least and np.array_equal(ids[guess : guess + len(part)], part):
+            return guess
+    for found in np.flatnonzero(ids[least:] == part[0]) + least:
+        if np.array_equal(ids[found : found + len(part)], part):
+            return int(found)
+    return None
+
+
+def _grams(ids: IntArray) -> NDArray[np.uint64]:
+    """A number for each stretch of `SHORTEST_RUN`, the same for the same tokens."""
+    if len(ids) < SHORTEST_RUN:
+        return np.empty(0, dtype=np.uint64)
+    stretches = np.lib.stride_tricks.sliding_window_view(ids.astype(np.uint64), SHORTEST_RUN)
+    numbers: NDArray[np.uint64] = (stretches * _FACTORS).sum(axis=1, dtype=np.uint64)
+    return numbers
+
+
+def _n_same(wanted: IntArray, ids: IntArray, is_read: BoolArray) -> int:
+    """How many of the first tokens are the same, and were read."""
+    n_most = min(len(wanted), len(ids))
+    same = (wanted[:n_most] == ids[:n_most]) & is_read[:n_most]
+    return n_most if same.all() else int(same.argmin())
+
+
+def _fill_before(places: IntArray, at: int, first: int, is_read: BoolArray) -> None:
+    """Gives the few positions that are left before `at` to the tokens before `first`."""
+    n_left = 0
+    while n_left < at and places[at - 1 - n_left] < 0:
+        n_left += 1
+    if 0 < n_left <= min(MOST_CUT_OTHERWISE, first) and is_read[first - n_left : first].all():
+        places[at - n_left : at] = np.arange(first - n_left, first)

@@ -1,0 +1,135 @@
+"""Which tokens of an open file were read, what stays after an edit, and what of a prompt they cover."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.readings.reading import MOST_CUT_OTHERWISE, PIECE, SHORTEST_RUN, Reading, Run
+
+LONG = 4 * PIECE + 5
+TEXT = list(range(1000, 1000 + LONG))
+
+
+def pairs_of(token_ids: list[int]) -> torch.Tensor:
+    """Pairs whose every number is the token they are of."""
+    return torch.tensor(token_ids, dtype=torch.float32).view(1, 1, -1, 1).expand(2, 4, -1, 3).clone()
+
+
+def read_all(reading: Reading, begin: int = 0, end: int = 1 << 30) -> int:
+    """Says how many tokens were read."""
+    n_read = 0
+    while (wanted := reading.unread(begin, end)) is not None:
+        reading.put(wanted[0], pairs_of(reading.tokens(*wanted)))
+        n_read += wanted[1] - wanted[0]
+    return n_read
+
+
+def read_of(token_ids: list[int]) -> Reading:
+    reading = Reading()
+    reading.follow(token_ids)
+    read_all(reading)
+    return reading
+
+
+def tokens_at(runs: tuple[Run, ...]) -> dict[int, int]:
+    """The token whose pairs stand at each position."""
+    return {
+        place: int(token)
+        for run in runs
+        for place, token in zip(range(run.begin, run.end), run.pairs[0, 0, :, 0], strict=True)
+    }
+
+
+def test_all_is_read_once_in_pieces() -> None:
+    reading = Reading()
+    reading.follow(TEXT)
+    assert reading.unread(0, LONG) == (0, PIECE)
+    assert read_all(reading) == LONG == reading.n_read
+    assert reading.unread(0, LONG) is None
+    reading.follow(list(TEXT))
+    assert reading.n_read == LONG
+
+
+def test_what_is_asked_for_is_read_and_no_more() -> None:
+    reading = Reading()
+    reading.follow(TEXT)
+    assert read_all(reading, 200, 300) == 100
+    assert reading.unread(100, 300) == (100, 200)
+    assert reading.unread(250, 500) == (300, 300 + PIECE)
+    reading.keep(0, 200)
+    assert reading.n_read == 0
+
+
+@pytest.mark.parametrize("place", [0, 1, PIECE - 1, PIECE, 2 * PIECE + 60, LONG])
+def test_an_edit_costs_the_piece_that_it_touches(place: int) -> None:
+    reading = read_of(TEXT)
+    edited = [*TEXT[:place], 7, 8, 9, *TEXT[place:]]
+    reading.follow(edited)
+    n_read = read_all(reading)
+    assert 3 <= n_read <= 3 + PIECE
+    assert tokens_at(reading.runs_in(edited, 0, len(edited))) == dict(enumerate(edited))
+
+
+@given(st.lists(st.integers(0, 3), max_size=300), st.lists(st.integers(0, 3), max_size=300), st.data())
+def test_whatever_is_edited_pairs_are_of_their_tokens(
+    first: list[int], second: list[int], data: st.DataObject
+) -> None:
+    reading = read_of(first)
+    reading.follow(second)
+    end = data.draw(st.integers(0, len(second)))
+    read_all(reading, 0, end)
+    begin = data.draw(st.integers(0, end))
+    parts = reading.parts(begin, end)
+    assert [int(token) for part in parts for token in part[0, 0, :, 0]] == second[begin:end]
+    runs = reading.runs_in(second, 0, len(second))
+    covered = tokens_at(runs)
+    wrong = [place for place, token in covered.items() if second[place] != token]
+    assert all(place + 1 in covered for place in wrong), "only what stands before a run may differ"
+
+
+def test_a_window_from_the_middle_is_found_behind_what_is_told() -> None:
+    reading = read_of(TEXT)
+    prompt = [1, 2, 3, *TEXT[:9], *TEXT[200:400], 5, 6]
+    covered = tokens_at(reading.runs_in(prompt, 3, len(prompt)))
+    assert covered == dict(enumerate(prompt[3:-2], 3))
+
+
+@pytest.mark.parametrize("n_other", range(1, MOST_CUT_OTHERWISE + 2))
+def test_a_few_tokens_that_are_cut_otherwise_before_a_run_count_as_its_own(n_other: int) -> None:
+    reading = read_of(TEXT)
+    prompt = [*[5] * n_other, *TEXT[200:300]]
+    covered = tokens_at(reading.runs_in(prompt, 0, len(prompt)))
+    n_covered = n_other if n_other <= MOST_CUT_OTHERWISE else 0
+    assert covered == dict(enumerate(TEXT[200 - n_covered : 300], n_other - n_covered))
+
+
+def test_short_runs_are_chance_unless_the_text_begins_so() -> None:
+    reading = read_of(TEXT)
+    short = TEXT[50 : 50 + SHORTEST_RUN - 1]
+    assert reading.runs_in(short, 0, len(short)) == ()
+    assert tokens_at(reading.runs_in([*TEXT[:3], 5], 0, 4)) == dict(enumerate(TEXT[:3]))
+
+
+def test_the_longest_run_is_taken_where_a_text_repeats_itself() -> None:
+    header = TEXT[:40]
+    reading = read_of([*header, 1, *header, *TEXT[100:200]])
+    prompt = [9, *header, *TEXT[100:150]]
+    (run,) = reading.runs_in(prompt, 1, len(prompt))
+    assert (run.begin, run.end) == (1, 1 + 40 + 50)
+
+
+def test_what_was_not_read_is_no_part_of_a_run() -> None:
+    reading = Reading()
+    reading.follow(TEXT)
+    read_all(reading, 100, 200)
+    assert tokens_at(reading.runs_in(TEXT, 0, LONG)) == {place: TEXT[place] for place in range(100, 200)}
+    assert reading.parts(90, 150) == ()
+    assert sum(part.shape[2] for part in reading.parts_before(160, 500)) == 60
+    assert sum(part.shape[2] for part in reading.parts_before(160, 50)) == 50
+    assert reading.parts_before(300, 50) == ()
+
+
+def test_an_empty_text() -> None:
+    reading = read_of([])
+    assert reading.runs_in([1, 2, 3], 0, 3) == () and reading.runs_in([], 0, 0) == ()
