@@ -21,18 +21,18 @@ from hef_lsp.context import Context, ContextBuilder, Models, Retrieves
 from hef_lsp.explanation import ExplainedHit, Explanation, ExplanationLog, StageClock
 from hef_lsp.open_text import read_piece
 from hef_lsp.postprocess import Draft, postprocess
+from hef_lsp.prompting import Prompting
 from hef_lsp.remembering import Remembered, Remembering
 from hef_lsp.request import CompletionRequest, multiline_wanted
 from hef_lsp.retrieved import still_current
 from hef_lsp.settings import Settings
 from hef_lsp.stage_guard import StageGuard
 from hef_lsp.told import KnownSecrets
-from indexer.languages import line_comment
 from indexer.never_source import is_secret_file
 from indexer.retriever import Retriever
 from indexer.suffix_index import SuffixSnapshot
 from model.cores import one_core_left
-from model.prompt import BuiltPrompt, PromptLimits, PromptPlan, build_prompt
+from model.prompt import BuiltPrompt
 from model.protocols import CancelSignal, Generation, StopMode, StopReason, StopRule
 
 if TYPE_CHECKING:
@@ -183,10 +183,11 @@ class CompletionEngine:
         if cancel.cancelled:
             return []
         with clock.stage("prompt"):
-            built = self._prompt(job, context)
             memory = None if remembered is None else remembered.session
-            open_text = job.request.document.uri if job.settings.context.open_file_tokens else ""
-            built = replace(built, prompt=replace(built.prompt, memory=memory, open_text=open_text))
+            prompting = Prompting(
+                job.request, job.settings.context, self._models.generator, job.max_tokens, memory
+            )
+            built = prompting.prompt(context)
         generations = self._generate(job, built, cancel, clock)
         if generations is None:
             return []
@@ -198,26 +199,6 @@ class CompletionEngine:
         if texts or _ended_by_itself(generations):
             self._store.put(job.place, texts, job.multiline, job.n_wanted, context.sources, explanation)
         return [_suggestion(job.request, text) for text in texts]
-
-    def _prompt(self, job: _Job, context: Context) -> BuiltPrompt:
-        generator, settings = self._models.generator, job.settings.context
-        plan = PromptPlan(
-            prefix=job.request.told.prefix,
-            suffix=job.request.told.suffix,
-            path=job.request.path,
-            comment=line_comment(job.request.language),
-            snippets=context.snippets,
-            pseudo_tokens=context.pseudo_tokens,
-            told=context.told,
-        )
-        limits = PromptLimits(
-            prefix_tokens=settings.prefix_tokens,
-            suffix_tokens=settings.suffix_tokens,
-            text_tokens=settings.text_tokens,
-            context_window=generator.context_window,
-            reserve=job.max_tokens,
-        )
-        return build_prompt(plan, limits, generator.tokenizer, generator.fim)
 
     def _remembered(self, job: _Job) -> Remembered | None:
         """What the workspace says after the words at the cursor; None where nobody wants to know."""

@@ -72,6 +72,10 @@ class Inputs:
         """How many of the positions ``[begin, end)`` are slots, which are taken over and not read."""
         return _common((begin, end), self.places) if self.slots else 0
 
+    def n_to_read(self, begin: int, end: int) -> int:
+        """How many of the positions ``[begin, end)`` take a pass."""
+        return end - begin - self.n_taken(begin, end) - self.n_read_before(begin, end)
+
     def n_read_before(self, begin: int, end: int) -> int:
         """How many of the positions ``[begin, end)`` were read beforehand."""
         return sum(_common((begin, end), (run.begin, run.end)) for run in self.runs)
@@ -93,6 +97,12 @@ def _key_of_row(row: FloatArray) -> int:
     return -1 - int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
+def n_same(known: Sequence[int], keys: Sequence[int]) -> int:
+    """How many positions of `keys` are known, at most all but the last."""
+    most = min(len(known), len(keys) - 1)
+    return next((place for place in range(most) if known[place] != keys[place]), most)
+
+
 class DecodingSession(Protocol):
     """A model with a KV cache that outlives the request: `KvSession`, `model.runtime.FastRuntime`."""
 
@@ -103,6 +113,10 @@ class DecodingSession(Protocol):
 
     def clear(self) -> None:
         """Forgets everything."""
+        ...
+
+    def n_shared(self, keys: Sequence[int]) -> int:
+        """Positions that `rewind` would keep."""
         ...
 
     def rewind(self, keys: Sequence[int]) -> int:
@@ -143,13 +157,15 @@ class KvSession:
         self._keys = []
         self._cache = DynamicCache()
 
+    def n_shared(self, keys: Sequence[int]) -> int:
+        return n_same(self._keys, keys)
+
     def rewind(self, keys: Sequence[int]) -> int:
         """Keeps the longest start that `keys` shares, but for the last key; says how many positions.
 
         The last position is always computed again, since its logits are wanted.
         """
-        most = min(len(self._keys), len(keys) - 1)
-        n_kept = next((i for i in range(most) if self._keys[i] != keys[i]), most)
+        n_kept = self.n_shared(keys)
         if n_kept == 0:
             self.clear()
         elif n_kept < len(self._keys):

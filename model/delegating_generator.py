@@ -6,7 +6,7 @@ Owns the delegation, for those who change only how a prompt is decoded: rivals a
 from __future__ import annotations
 
 from model.generator import HfGenerator
-from model.protocols import CancelSignal, FimTemplate, OpenText
+from model.protocols import CancelSignal, FimTemplate, OpenText, Prompt
 from model.tokenization import HfTokenizer
 
 
@@ -44,3 +44,6 @@ class DelegatingGenerator:
 
     def close_text(self, name: str) -> None:
         self.of.close_text(name)
+
+    def n_to_read(self, prompt: Prompt) -> int:
+        return self.of.n_to_read(prompt)

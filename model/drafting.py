@@ -72,6 +72,9 @@ class DraftingSession:
         self._ahead.clear()
         self._session.clear()
 
+    def n_shared(self, keys: Sequence[int]) -> int:
+        return self._session.n_shared(keys)
+
     def rewind(self, keys: Sequence[int]) -> int:
         self._ahead.clear()  # what they name is in the session's own keys
         return self._session.rewind(keys)

@@ -140,6 +140,10 @@ class HfGenerator:
         if self._open_files is not None:
             self._open_files.forget(name)
 
+    def n_to_read(self, prompt: Prompt) -> int:
+        inputs = self._tasks.task_of(prompt, StopRule(max_tokens=1)).inputs
+        return inputs.n_to_read(self._session.n_shared(inputs.keys), len(inputs.keys))
+
     def read_along(self, prompt: Prompt, text: str) -> ReadAlong:
         """What the model says at each token of `text`, were it to follow `prompt` in decoding.
 
@@ -192,8 +196,6 @@ class HfGenerator:
         n_reused = self._session.rewind(task.inputs.keys)
         logits = self._session.prefill(task.inputs, halt)
         n_read = self._session.n_positions
-        n_slots = task.inputs.n_taken(n_reused, n_read)
-        n_read_before = task.inputs.n_read_before(n_reused, n_read)
         prefilled = time.perf_counter()
         decoded = self._decoded(logits, task, rule, halt, on_text)
         n_tokens = len(decoded.token_ids)
@@ -203,8 +205,8 @@ class HfGenerator:
             token_ids=tuple(decoded.token_ids),
             mean_logprob=sum(decoded.logprobs) / n_tokens if n_tokens else 0.0,
             n_reused=n_reused,
-            n_prefilled=n_read - n_reused - n_slots - n_read_before,
-            n_read_before=n_read_before,
+            n_prefilled=task.inputs.n_to_read(n_reused, n_read),
+            n_read_before=task.inputs.n_read_before(n_reused, n_read),
             n_forwards=decoded.n_forwards,
             prefill_ms=1000 * (prefilled - began),
             decode_ms=1000 * (time.perf_counter() - prefilled),

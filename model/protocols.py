@@ -303,6 +303,11 @@ class Generator(Protocol):
         """Drops what was read of an open file. Any thread."""
         ...
 
+    def n_to_read(self, prompt: Prompt) -> int:
+        """Positions that `generate` would read now; the others are kept of the last prompt, or were read
+        beforehand, or are slots."""
+        ...
+
     def generate(
         self,
         prompt: Prompt,

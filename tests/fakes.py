@@ -163,6 +163,9 @@ class FakeGenerator:
     def close_text(self, name: str) -> None:
         self.closed.append(name)
 
+    def n_to_read(self, prompt: Prompt) -> int:
+        return len(prompt.token_ids) - self._common_prefix(prompt)
+
     def generate(
         self,
         prompt: Prompt,

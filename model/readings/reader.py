@@ -22,7 +22,7 @@ from model.runtime.static_cache import StaticCache
 KEPT_AS = torch.bfloat16
 BEFORE = 512
 """Tokens of the file that a piece sees before itself."""
-NEAR, FAR = 512, 0.25
+NEAR, FAR = 1024, 0.25
 """What is read first: so many tokens before the cursor; what lies after it takes that share at most."""
 
 

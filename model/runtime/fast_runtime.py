@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from model.decoding import CPU_CHUNK, GPU_CHUNK, Halt, Inputs
+from model.decoding import CPU_CHUNK, GPU_CHUNK, Halt, Inputs, n_same
 from model.multiples import filled_up
 from model.protocols import SlotPairs, StopReason
 from model.runtime.attention import Attention
@@ -142,16 +142,18 @@ class FastRuntime:
         self._keys = []
         self._cache.release()
 
+    def n_shared(self, keys: Sequence[int]) -> int:
+        """Positions that `rewind` would keep."""
+        n_kept = n_same(self._keys, keys)
+        begin, end = self._cache.taken
+        return begin if begin < n_kept < end else n_kept
+
     def rewind(self, keys: Sequence[int]) -> int:
         """Keeps the longest start that `keys` shares, but for the last key; says how many positions.
 
         The last position is always computed again, since its logits are wanted. Slots are kept all or none.
         """
-        most = min(len(self._keys), len(keys) - 1)
-        n_kept = next((i for i in range(most) if self._keys[i] != keys[i]), most)
-        begin, end = self._cache.taken
-        if begin < n_kept < end:
-            n_kept = begin
+        n_kept = self.n_shared(keys)
         del self._keys[n_kept:]
         return n_kept
 

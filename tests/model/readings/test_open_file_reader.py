@@ -58,9 +58,13 @@ class Parts:
         return n_pieces
 
     def said(self, text: str, name: str = "a", **others: Any) -> Generation:
+        """What it cost is what was foretold."""
         prompt = Prompt(self.ids(text), open_text=name, **others)
         rule = StopRule(max_tokens=6, mode=StopMode.BLOCK, prefix="x\n")
-        return self.generator.generate(prompt, rule, NEVER)
+        foretold = self.generator.n_to_read(prompt)
+        said = self.generator.generate(prompt, rule, NEVER)
+        assert foretold == said.n_prefilled
+        return said
 
     def slots(self, text: str) -> SlotPairs:
         tokenizer = self.loaded.tokenizer
