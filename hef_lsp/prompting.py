@@ -32,12 +32,13 @@ class Prompting:
     memory: ExactMemory | None
 
     def prompt(self, context: Context) -> BuiltPrompt:
-        """With the wider window where nothing of it has to be read for that: where the file was read before,
-        or the last prompt told as much."""
+        """With the wider window where only the file is told and nothing more of it has to be read for that:
+        where it was read before, or the last prompt told as much."""
         settings, generator = self.settings, self.generator
         usual = self._built(context, settings.prefix_tokens)
         wider = min(settings.read_prefix_tokens, generator.context_window // LARGEST_WINDOW)
-        if not settings.open_file_tokens or not usual.prefix_start or wider <= settings.prefix_tokens:
+        is_all = bool(context.snippets) or context.pseudo_tokens is not None or not usual.prefix_start
+        if is_all or not settings.open_file_tokens or wider <= settings.prefix_tokens:
             return usual
         wide = self._built(context, wider)
         costs_no_more = generator.n_to_read(wide.prompt) <= generator.n_to_read(usual.prompt) + HARDLY_MORE

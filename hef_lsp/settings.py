@@ -78,7 +78,11 @@ class ContextSettings:
     text_tokens: int = _doc(512, "Most tokens of snippets before the code in text mode.", 0, 8192)
     prefix_tokens: int = _doc(384, "Most tokens of the file before the cursor.", 16, 8192)
     read_prefix_tokens: int = _doc(
-        1024, "Most tokens of the file before the cursor where they were read in the background.", 16, 8192
+        1024,
+        "Most tokens of the file before the cursor where they were read in the background and nothing else is "
+        "told.",
+        16,
+        8192,
     )
     suffix_tokens: int = _doc(
         96, "Most tokens of the file after the cursor, for models that read them.", 0, 4096

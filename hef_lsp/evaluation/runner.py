@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from indexer.index import IndexView
     from model.bundle import ModelBundle
 
-TOKENS_READ = 1024
-"""Of a row's file, three quarters of them before the cursor, for arms whose file is read beforehand: a window
-of 384 so has been read with as much before it as in the server. Not counted, as memories are not."""
+TOKENS_READ = 1536
+"""Of a row's file, three quarters of them before the cursor, for arms whose file is read beforehand: what a
+window can hold, and something before it. Not counted, as memories are not."""
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from engine_rig import URI, Rig, request_at, rig
+from engine_rig import URI, FakeView, Rig, chunk_hit, request_at, rig
 from fakes import FakeGenerator
 
+from hef_lsp.settings import ContextMode
 from model.protocols import NeverCancelled, Prompt
 
 LINES = "".join(f"value_{number} = {number}\n" for number in range(2_000))
@@ -46,6 +47,17 @@ def test_what_was_read_is_told_farther_back(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_window_in_the_cache_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     made = costing(monkeypatch, lambda n_tokens: 96 if n_tokens > 400 else 1)
     assert n_told(made) <= made.settings.context.prefix_tokens + 10
+
+
+def test_beside_snippets_the_window_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeGenerator, "n_to_read", lambda *_: 96)
+    made = rig(["1"], FakeView(), ContextMode.TEXT)
+    made.retriever.hits = [chunk_hit("told.py", "def told():\n    pass\n")]
+    made.engine.complete(request_at(LINES + "║"), GO)
+    prompt = made.generator.calls[-1].prompt
+    assert (
+        0 < prompt.n_told < len(prompt.token_ids) <= made.settings.context.prefix_tokens + 10 + prompt.n_told
+    )
 
 
 def test_a_short_file_is_told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
