@@ -79,8 +79,8 @@ class ContextSettings:
     prefix_tokens: int = _doc(384, "Most tokens of the file before the cursor.", 16, 8192)
     read_prefix_tokens: int = _doc(
         1024,
-        "Most tokens of the file before the cursor where they were read in the background and nothing else is "
-        "told.",
+        "Most tokens of the file before the cursor where they were read in the background and nothing of the "
+        "repository is told.",
         16,
         8192,
     )

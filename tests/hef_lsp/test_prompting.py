@@ -51,8 +51,7 @@ def test_a_window_in_the_cache_is_not_given_up(monkeypatch: pytest.MonkeyPatch) 
 
 def test_beside_snippets_the_window_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeGenerator, "n_to_read", lambda *_: 96)
-    made = rig(["1"], FakeView(), ContextMode.TEXT)
-    made.retriever.hits = [chunk_hit("told.py", "def told():\n    pass\n")]
+    made = rig(["1"], FakeView([chunk_hit("told.py", "def told():\n    pass\n")]), ContextMode.TEXT)
     made.engine.complete(request_at(LINES + "║"), GO)
     prompt = made.generator.calls[-1].prompt
     assert (
