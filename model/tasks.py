@@ -19,7 +19,7 @@ from model.slots.reader import introduction_of
 
 log = logging.getLogger(__name__)
 
-READ_ANYWAY = 96
+READ_ANYWAY = 64
 """Tokens before the cursor that are read whatever was read beforehand."""
 
 

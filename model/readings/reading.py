@@ -64,6 +64,7 @@ class Reading:
 
     def __init__(self) -> None:
         self._ids: IntArray = np.empty(0, dtype=np.int64)
+        self._grams = _grams(self._ids)
         self._pieces: list[_Piece] = []
 
     @property
@@ -82,7 +83,7 @@ class Reading:
             if begin is not None:
                 kept.append(_Piece(begin, piece.ids, piece.pairs))
                 end = kept[-1].end
-        self._ids, self._pieces = ids, kept
+        self._ids, self._grams, self._pieces = ids, _grams(ids), kept
 
     def keep(self, begin: int, end: int) -> None:
         """Drops the pieces that lie outside these tokens."""
@@ -152,7 +153,7 @@ class Reading:
         """The token of the text that stands for each of `wanted`, -1 where none does."""
         is_read = self._is_read()
         places = np.full(len(wanted), -1, dtype=np.int64)
-        known, asked = _grams(self._ids), _grams(wanted)
+        known, asked = self._grams, _grams(wanted)
         is_known = np.isin(asked, known)
         at = 0
         while at < max(1, len(asked)):
