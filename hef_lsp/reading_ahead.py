@@ -99,6 +99,6 @@ class ReadingAhead:
 
 
 def _from_lane(loop: asyncio.AbstractEventLoop, ended: Callable[[bool], None], done: Future[bool]) -> None:
-    if not loop.is_closed():
-        is_more = not done.cancelled() and done.exception() is None and done.result()
+    is_more = not done.cancelled() and done.exception() is None and done.result()
+    with suppress(RuntimeError):  # the loop was closed meanwhile
         loop.call_soon_threadsafe(ended, is_more)

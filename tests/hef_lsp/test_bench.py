@@ -24,6 +24,7 @@ from hef_lsp.bench.source_lines import copy_lines, passages_to_type, spread_over
 from hef_lsp.evaluation.arms import UnknownArm
 from hef_lsp.lsp_client import ServerNotReady
 from hef_lsp.scheduling import InferenceLane
+from hef_lsp.settings import ContextSettings
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_server.py")))
 
@@ -135,11 +136,12 @@ def test_each_arm_is_asked_of_the_server_by_its_settings() -> None:
     options = {"model": {"name": "m"}, "context": {"hits": 3}}
     assert latency.options_of("text+memory", options) == {
         "model": {"name": "m"},
-        "context": {"hits": 3, "mode": "text", "memory": True, "least_shared": 0},
+        "context": {"hits": 3, "mode": "text", "memory": True, "least_shared": 0, "open_file_tokens": 0},
     }
     dense = {"hits": 3, "mode": "dense", "memory": False, "least_shared": 35, "pseudo_tokens": 64}
-    assert latency.options_of("dense:64+sure", options)["context"] == dense
-    none = {"hits": 3, "mode": "none", "memory": False, "least_shared": 0}
+    dense["open_file_tokens"] = ContextSettings.open_file_tokens
+    assert latency.options_of("dense:64+sure+read", options)["context"] == dense
+    none = {"hits": 3, "mode": "none", "memory": False, "least_shared": 0, "open_file_tokens": 0}
     assert latency.options_of("none", options)["context"] == none
 
 
