@@ -10,14 +10,13 @@ from dataclasses import dataclass, field, replace
 import pytest
 from engine_rig import URI, Rig, request_at, rig
 from fakes import FakeGenerator
+from waiting import until
 
 from hef_lsp import reading_ahead
 from hef_lsp.reading_ahead import ReadingAhead
 from hef_lsp.request import CompletionRequest
 from hef_lsp.scheduling import InferenceLane, LanePriority
 from model.protocols import CancelSignal, Interrupted, NeverCancelled, OpenText
-
-PATIENCE_S = 20.0
 
 
 @dataclass
@@ -46,12 +45,6 @@ def lane() -> Iterator[InferenceLane]:
     made = InferenceLane()
     yield made
     made.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_document_is_read_to_its_end_and_not_again(lane: InferenceLane) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fakes import FakeGenerator, fake_bundle
 from lsprotocol import types as lsp
+from waiting import until
 
 from hef_lsp import reading_ahead
 from hef_lsp.handlers import completion, text_sync
@@ -17,7 +18,6 @@ from hef_lsp.server import create_server
 from hef_lsp.session import Session
 from model.protocols import OpenText
 
-PATIENCE_S = 30.0
 URI = "file:///no/such/place/a.py"
 
 
@@ -31,12 +31,6 @@ async def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     made.open()
     yield made
     made.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def read(session: Session) -> list[OpenText]:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fakes import FakeGenerator, fake_bundle
+from waiting import until
 
 from hef_lsp import resting
 from hef_lsp.resting import Resting
 from hef_lsp.server import create_server
 from hef_lsp.session import AWAY, Session
-
-PATIENCE_S = 30.0
 
 
 @pytest.fixture
@@ -41,12 +40,6 @@ async def session(tmp_path: Path) -> AsyncIterator[Session]:
     await until(lambda: made.engine is not None and made.report().state == "ready")
     yield made
     made.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_put_away_it_is_free_and_a_request_brings_it_back(session: Session) -> None:
