@@ -42,6 +42,12 @@ def name_of(uri: str) -> str:
     return unquote(uri.rpartition(":")[2].rstrip("/").rpartition("/")[2]) or "untitled"
 
 
+def told_place(uri: str, roots: Iterable[Path]) -> tuple[str, str | None]:
+    """A document's path as models are told it, and its root; its name and None where it lies in no folder."""
+    place = place_of(uri, roots)
+    return (place[1], str(place[0])) if place else (name_of(uri), None)
+
+
 def place_of(uri: str, roots: Iterable[Path]) -> tuple[Path, str] | None:
     """The innermost root that holds the file, and its path from there with forward slashes."""
     path = path_of(uri)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from hef_lsp.request import CompletionRequest
 from hef_lsp.told import PREFIX_CHARS
 from indexer.languages import line_comment
+from model.multiples import filled_up
 from model.prompt import MOST_CHARS_PER_TOKEN, path_line
 from model.protocols import CancelSignal, Generator, Interrupted, OpenText
 
@@ -26,8 +27,7 @@ def open_text_of(request: CompletionRequest, n_tokens: int) -> OpenText:
     Of a longer file the beginning is left out in steps, so that it begins at the same place for most cursors.
     """
     told, most = request.told, min(n_tokens * MOST_CHARS_PER_TOKEN, PREFIX_CHARS)
-    step = max(1, most // 8)
-    start = max(0, -(-(len(told.prefix) - most) // step) * step)
+    start = filled_up(max(0, len(told.prefix) - most), max(1, most // 8))
     start = told.prefix.find("\n", start - 1) + 1 if start else 0
     before = path_line(line_comment(request.language), request.path) + told.prefix[start:]
     return OpenText(request.document.uri, before, told.suffix[:most])

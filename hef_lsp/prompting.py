@@ -37,8 +37,9 @@ class Prompting:
         settings, generator = self.settings, self.generator
         usual = self._built(context, settings.prefix_tokens)
         wider = min(settings.read_prefix_tokens, generator.context_window // LARGEST_WINDOW)
-        is_all = bool(context.snippets) or context.pseudo_tokens is not None or not usual.prefix_start
-        if is_all or not settings.open_file_tokens or wider <= settings.prefix_tokens:
+        tells_more = bool(context.snippets) or context.pseudo_tokens is not None
+        has_more = usual.prefix_start > 0 and wider > settings.prefix_tokens
+        if tells_more or not has_more or not settings.open_file_tokens:
             return usual
         wide = self._built(context, wider)
         costs_no_more = generator.n_to_read(wide.prompt) <= generator.n_to_read(usual.prompt) + HARDLY_MORE

@@ -49,7 +49,7 @@ class ReadingAhead:
     def touched(self, request: CompletionRequest) -> None:
         """The document as it is now; its cursor is where something was changed or asked for."""
         self._drop()
-        self._wanted = request
+        self._wanted = replace(request, invoked=True)  # read is what could be completed on demand
         self.go_on()
 
     def closed(self, uri: str) -> None:
@@ -79,7 +79,7 @@ class ReadingAhead:
         engine, request = self._engine(), self._wanted
         if engine is None or self._signal is not None or request is None:
             return
-        if should_complete(replace(request, invoked=True)) is not None:
+        if should_complete(request) is not None:
             self._wanted = None
             return
         signal, loop = _Signal(self._lane), asyncio.get_running_loop()

@@ -166,6 +166,10 @@ class OpenText:
     before: str
     after: str
 
+    @cached_property
+    def whole(self) -> str:
+        return self.before + self.after
+
 
 @dataclass(frozen=True)
 class Prompt:

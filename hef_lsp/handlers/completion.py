@@ -16,7 +16,7 @@ from pygls.exceptions import JsonRpcInvalidParams
 
 from hef_lsp import convert
 from hef_lsp.documents import DocumentSnapshot, InvalidPosition
-from hef_lsp.file_events import name_of, place_of
+from hef_lsp.file_events import told_place
 from hef_lsp.request import CompletionRequest, SelectedCompletion
 from hef_lsp.session import Session
 
@@ -79,11 +79,11 @@ def _request(
     invoked: bool,
     selected: SelectedCompletion | None,
 ) -> CompletionRequest:
-    place = place_of(document.uri, session.folders)
+    path, root = told_place(document.uri, session.folders)
     return CompletionRequest(
         document=document,
-        path=place[1] if place else name_of(document.uri),
-        root=str(place[0]) if place else None,
+        path=path,
+        root=root,
         offset=_offset(session, document, position),
         invoked=invoked,
         n_alternatives=session.settings.completion.alternatives if invoked else 1,

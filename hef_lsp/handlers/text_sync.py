@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lsprotocol import types as lsp
 
 from hef_lsp.documents import DocumentSnapshot, TextChange
-from hef_lsp.file_events import changes_by_root, name_of, place_of
+from hef_lsp.file_events import changes_by_root, told_place
 from hef_lsp.position_units import PositionEncoding
 from hef_lsp.request import CompletionRequest
 from hef_lsp.session import Session
@@ -60,8 +60,7 @@ def did_change_watched_files(session: Session, params: lsp.DidChangeWatchedFiles
 
 def _touched(session: Session, document: DocumentSnapshot, offset: int) -> None:
     """The document may be read while nobody asks, what lies at `offset` first."""
-    place = place_of(document.uri, session.folders)
-    path, root = (place[1], str(place[0])) if place else (name_of(document.uri), None)
+    path, root = told_place(document.uri, session.folders)
     session.reading.touched(CompletionRequest(document, path, root, offset))
 
 

@@ -34,7 +34,8 @@ class OpenFiles:
         self._files[text.name] = file
         if file.text != text:
             file.cursor = len(self._encode(text.before))
-            file.reading.follow(self._encode(text.before + text.after))
+            if file.text is None or file.text.whole != text.whole:
+                file.reading.follow(self._encode(text.whole))
             file.text = text
         is_more = self._reader.read_on(file.reading, file.cursor, n_tokens, cancel)
         self._make_room(n_tokens)

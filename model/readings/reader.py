@@ -10,14 +10,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from model.multiples import filled_up
-from model.protocols import CancelSignal, Interrupted
+from model.protocols import CancelSignal
 from model.readings.reading import PIECE, Reading
-from model.runtime.layers import ROWS_AT_ONCE, Stack, embedded, run_layers
+from model.runtime.beside import Beside, stop_if
+from model.runtime.layers import ROWS_AT_ONCE, Stack
 from model.runtime.moving import laid, lifted
-from model.runtime.static_cache import StaticCache
 
 KEPT_AS = torch.bfloat16
 BEFORE = 512
@@ -31,9 +29,7 @@ class OpenFileReader:
 
     def __init__(self, stack: Stack, introduction: Sequence[int]) -> None:
         """Token ids; `introduction` is `model.slots.reader.introduction_of` the generator's tokenizer."""
-        self._stack, self._introduction = stack, list(introduction)
-        self._cache = StaticCache(stack.plan, len(introduction) + BEFORE + PIECE + ROWS_AT_ONCE)
-        self._is_introduced = False
+        self._beside = Beside(stack, introduction, len(introduction) + BEFORE + PIECE + ROWS_AT_ONCE)
 
     def read_on(self, reading: Reading, cursor: int, n_tokens: int, cancel: CancelSignal) -> bool:
         """Reads one piece more; False where nothing is left of the `n_tokens` that are to be kept.
@@ -53,26 +49,15 @@ class OpenFileReader:
         return True
 
     def _read(self, reading: Reading, begin: int, end: int, cancel: CancelSignal) -> Tensor:
-        with torch.inference_mode():
-            at = self._introduced(cancel)
-            before = reading.parts_before(begin, BEFORE)
-            if before:
-                laid(self._cache, at, torch.cat(before, dim=2))
-                at += sum(part.shape[2] for part in before)
-            self._run(reading.tokens(begin, end), at, cancel)
-            return lifted(self._cache, at, at + end - begin).to(KEPT_AS)
-
-    def _introduced(self, cancel: CancelSignal) -> int:
-        if not self._is_introduced:
-            self._run(self._introduction, 0, cancel)
-            self._is_introduced = True
-        return len(self._introduction)
-
-    def _run(self, token_ids: Sequence[int], begin: int, cancel: CancelSignal) -> None:
         def before(_layer: int, _rows: Tensor) -> None:
-            if cancel.cancelled:
-                raise Interrupted("somebody waits for an answer")
+            stop_if(cancel)
 
-        rows = embedded(self._stack.plan, token_ids)
-        rows = pad(rows, (0, 0, 0, filled_up(len(rows), ROWS_AT_ONCE) - len(rows)))
-        run_layers(self._stack, rows, self._cache.slots(begin, begin + len(rows)), before)
+        beside = self._beside
+        with torch.inference_mode():
+            at = beside.begin(before)
+            seen = reading.parts_before(begin, BEFORE)
+            if seen:
+                laid(beside.cache, at, torch.cat(seen, dim=2))
+                at += sum(part.shape[2] for part in seen)
+            beside.read(reading.tokens(begin, end), at, before)
+            return lifted(beside.cache, at, at + end - begin).to(KEPT_AS)

@@ -13,25 +13,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from model.multiples import filled_up
 from model.prompt import SNIPPETS_INTRODUCTION
-from model.protocols import NEVER, CancelSignal, Interrupted
+from model.protocols import NEVER, CancelSignal
 from model.runtime.attention import Attention, grouped, mask_of, ungrouped
-from model.runtime.layers import (
-    ROWS_AT_ONCE,
-    BeforeLayer,
-    Stack,
-    add_gated,
-    embedded,
-    heads_of,
-    queries_of,
-    run_layers,
-    unit_rows,
-)
+from model.runtime.beside import Beside, stop_if
+from model.runtime.layers import Stack, add_gated, heads_of, queries_of, unit_rows
 from model.runtime.moving import lifted
-from model.runtime.static_cache import Slots, StaticCache
+from model.runtime.static_cache import Slots
 from model.slots.layout import SlotLayout
 from model.slots.needs import Needs
 from model.tokenization import HfTokenizer
@@ -66,13 +55,12 @@ class SlotReader:
         read twice. Raises ValueError where those are another generator's."""
         self.layout = SlotLayout.of(stack.plan)
         self.plan, self._stack = stack.plan, stack
-        self._introduction, self._again = list(introduction), list(again)
+        self._again = list(again)
         shape = self.layout.n_layers, self.layout.n_kv_heads, stack.plan.embedding.shape[1]
         if needs is not None and not needs.fits(*shape):
             raise ValueError(f"needs of {tuple(needs.weights.shape)} for a generator of {shape}")
         self.needs = needs
-        self._cache = StaticCache(stack.plan, FIRST_CAPACITY)
-        self._is_introduced = False
+        self._beside = Beside(stack, introduction, FIRST_CAPACITY)
 
     def read(self, token_ids: Sequence[int], cancel: CancelSignal = NEVER) -> tuple[Tensor, Tensor]:
         """Keys without position and values ``[L, 2 G, n, S]``, and their scores ``[L, G, n]``, float32.
@@ -80,60 +68,43 @@ class SlotReader:
         Raises `Interrupted` between two layers once `cancel` is set.
         """
         with torch.inference_mode():
-            begin, needs = self._introduced(), self.needs
+            begin, needs = self._beside.begin(), self.needs
             end, told = begin + len(token_ids), list[Tensor]()
 
             def before(layer: int, rows: Tensor) -> None:
-                _stop_if(cancel)
+                stop_if(cancel)
                 if needs is not None:
                     told.append(needs.scores(layer, unit_rows(rows[: len(token_ids)], self._stack.plan)))
 
-            self._run(token_ids, begin, before)
+            self._beside.read(token_ids, begin, before)
             scores = torch.stack(told) if told else self._watched(token_ids, begin, end, cancel)
-            return lifted(self._cache, begin, end), scores
+            return lifted(self._beside.cache, begin, end), scores
 
     def read_twice(self, token_ids: Sequence[int]) -> Watched:
         """What both readings show, to learn from."""
         plan, rows = self._stack.plan, list[Tensor]()
         with torch.inference_mode():
-            begin = self._introduced()
-            self._run(token_ids, begin, lambda _, seen: rows.append(unit_rows(seen[: len(token_ids)], plan)))
+            begin = self._beside.begin()
+
+            def before(_layer: int, seen: Tensor) -> None:
+                rows.append(unit_rows(seen[: len(token_ids)], plan))
+
+            self._beside.read(token_ids, begin, before)
             scores = self._watched(token_ids, begin, begin + len(token_ids), NEVER)
             return Watched(torch.stack(rows), scores)
-
-    def _introduced(self) -> int:
-        """Where texts begin."""
-        if not self._is_introduced:
-            self._run(self._introduction, 0)
-            self._is_introduced = True
-        return len(self._introduction)
-
-    def _run(self, token_ids: Sequence[int], begin: int, before: BeforeLayer | None = None) -> None:
-        rows = self._embedded(token_ids)
-        run_layers(self._stack, rows, self._cache.slots(begin, begin + len(rows)), before)
-
-    def _embedded(self, token_ids: Sequence[int]) -> Tensor:
-        """Filled up at the end, where none sees it: each number of rows would need kernels of its own."""
-        n_more = filled_up(len(token_ids), ROWS_AT_ONCE) - len(token_ids)
-        return pad(embedded(self._stack.plan, token_ids), (0, 0, 0, n_more))
 
     def _watched(self, text_ids: Sequence[int], begin: int, end: int, cancel: CancelSignal) -> Tensor:
         """Reads again from `end` on; the most that any head of a group looks at each position before it."""
         token_ids = [*self._again, *text_ids]
-        rows, n_read = self._embedded(token_ids), len(token_ids)
-        slots = self._cache.slots(end, end + len(rows))
+        rows, n_read = self._beside.rows(token_ids), len(token_ids)
+        slots = self._beside.cache.slots(end, end + len(rows))
         mask = mask_of(Attention.MASKED, self._stack.plan, len(rows), slots.end, slots.n_seen)
         looks = []
         for number in range(len(self._stack.layers)):
-            _stop_if(cancel)
+            stop_if(cancel)
             looked = _watched_layer(self._stack, number, rows, slots, mask)
             looks.append(looked[:, :, :n_read, begin:end].amax(dim=(1, 2)))
         return torch.stack(looks).float()
-
-
-def _stop_if(cancel: CancelSignal) -> None:
-    if cancel.cancelled:
-        raise Interrupted("somebody waits for an answer")
 
 
 def _watched_layer(stack: Stack, number: int, rows: Tensor, slots: Slots, mask: Tensor | None) -> Tensor:
