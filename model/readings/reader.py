@@ -57,7 +57,7 @@ class OpenFileReader:
             at = beside.begin(before)
             seen = reading.parts_before(begin, BEFORE)
             if seen:
-                laid(beside.cache, at, torch.cat(seen, dim=2))
+                laid(beside.cache, at, seen)
                 at += sum(part.shape[2] for part in seen)
             beside.read(reading.tokens(begin, end), at, before)
             return lifted(beside.cache, at, at + end - begin).to(KEPT_AS)

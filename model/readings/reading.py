@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -32,18 +31,23 @@ _FACTORS = np.array(
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Positions ``[begin, end)`` of a prompt, and the pairs ``[L, 2 G, n, S]`` that stand there.
+    """Positions ``[begin, end)`` of a prompt, and the pairs ``[L, 2 G, n, S]`` that stand there, in parts.
 
-    Keys come first, without position. They are put together when they are asked for.
+    Keys come first, without position.
     """
 
     begin: int
     end: int
     parts: tuple[Tensor, ...]
 
-    @property
-    def pairs(self) -> Tensor:
-        return torch.cat(self.parts, dim=2)
+    def parts_from(self, position: int) -> tuple[Tensor, ...]:
+        """What stands at `position` and behind it."""
+        left, n_before = list[Tensor](), position - self.begin
+        for part in self.parts:
+            if n_before < part.shape[2]:
+                left.append(part[:, :, max(0, n_before) :])
+            n_before -= part.shape[2]
+        return tuple(left)
 
 
 @dataclass(frozen=True, eq=False)

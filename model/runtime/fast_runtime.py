@@ -240,7 +240,7 @@ class FastRuntime:
             return False
         self._keep_introduction(inputs.before)
         with torch.inference_mode():
-            laid(self._cache, begin, run.pairs[:, :, begin - run.begin :])
+            laid(self._cache, begin, run.parts_from(begin))
         self._keys.extend(inputs.keys[begin : run.end])
         return True
 

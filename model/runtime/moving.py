@@ -5,6 +5,8 @@ Owns the turning back and forth of whole stretches; pairs of single heads are `m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -19,12 +21,19 @@ def lifted(cache: StaticCache, begin: int, end: int) -> Tensor:
     return torch.cat([turned_keys(keys, cos[begin:end, 0], -sin[begin:end, 0]), values], dim=1)
 
 
-def laid(cache: StaticCache, begin: int, pairs: Tensor) -> None:
-    """Pairs such as `lifted` gives stand from `begin` on, and all heads see them."""
-    end = begin + pairs.shape[2]
+def laid(cache: StaticCache, begin: int, parts: Sequence[Tensor]) -> None:
+    """Pairs such as `lifted` gives stand from `begin` on, part after part, and all heads see them.
+
+    Part by part, as memory that is taken for a whole window anew costs more than the turning.
+    """
+    end = begin + sum(part.shape[2] for part in parts)
     cache.reserve(end, begin)
     cache.show(begin, end)
     data, cos, sin = cache.whole
-    keys, values = pairs.float().chunk(2, dim=1)
-    turned = turned_keys(keys, cos[begin:end, 0], sin[begin:end, 0])
-    data[:, :, begin:end] = torch.cat([turned, values], dim=1).to(data.dtype)
+    for part in parts:
+        end = begin + part.shape[2]
+        keys, values = part.chunk(2, dim=1)
+        n_keys = keys.shape[1]
+        data[:, :n_keys, begin:end] = turned_keys(keys.float(), cos[begin:end, 0], sin[begin:end, 0])
+        data[:, n_keys:, begin:end] = values
+        begin = end

@@ -37,8 +37,19 @@ def tokens_at(runs: tuple[Run, ...]) -> dict[int, int]:
     return {
         place: int(token)
         for run in runs
-        for place, token in zip(range(run.begin, run.end), run.pairs[0, 0, :, 0], strict=True)
+        for place, token in zip(range(run.begin, run.end), told_by(run.parts), strict=True)
     }
+
+
+def told_by(parts: tuple[torch.Tensor, ...]) -> list[int]:
+    return [int(token) for part in parts for token in part[0, 0, :, 0]]
+
+
+def test_a_run_goes_on_from_any_of_its_positions() -> None:
+    (run,) = read_of(TEXT).runs_in(TEXT, 0, LONG)
+    assert len(run.parts) > 2
+    for position in (0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, LONG - 1):
+        assert told_by(run.parts_from(position)) == TEXT[position:]
 
 
 def test_all_is_read_once_in_pieces() -> None:
