@@ -53,9 +53,7 @@ class Source:
         """Those of live files that have a token after them."""
         places = places[places < min(self.end, len(self.stored))]
         places = places[self.stored[places] > 0]
-        if self.live.alive.all():
-            return places
-        return places[self.live.alive[self.live.segment.file_of(places)]]
+        return self.live.living(places)
 
 
 @dataclass(frozen=True, eq=False)

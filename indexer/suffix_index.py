@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -22,6 +23,8 @@ MERGE_FACTOR = 4
 """A segment is merged with the one before it unless that one is so many times larger."""
 MOST_DEAD = 0.3
 """A segment with a larger share of dead tokens is built anew."""
+FEW_DEAD = 4
+"""Up to so many dead files, comparing places with their ends is faster than looking each place's file up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +38,31 @@ class LiveSegment:
     def n_live(self) -> int:
         lengths = np.diff(np.append(self.segment.starts, len(self.segment.stored) + 1)) - 1
         return int(lengths[self.alive].sum())
+
+    def without(self, path: str) -> LiveSegment:
+        """One for which the file `path` does not count."""
+        if path not in self.segment.paths:
+            return self
+        alive = self.alive.copy()
+        alive[self.segment.paths.index(path)] = False
+        return LiveSegment(self.segment, alive)
+
+    def living(self, places: IntArray) -> IntArray:
+        """Those of `places` that lie in files that count."""
+        if self._dead is None:
+            return places[self.alive[self.segment.file_of(places)]]
+        for begin, end in self._dead:
+            places = places[(places < begin) | (places >= end)]
+        return places
+
+    @cached_property
+    def _dead(self) -> tuple[tuple[int, int], ...] | None:
+        """Where the files begin and end that do not count; None for more than a few."""
+        numbers = np.flatnonzero(~self.alive)
+        if len(numbers) > FEW_DEAD:
+            return None
+        ends = np.append(self.segment.starts[1:], len(self.segment.stored) + 1)
+        return tuple((int(self.segment.starts[n]), int(ends[n])) for n in numbers)
 
 
 @dataclass(frozen=True)

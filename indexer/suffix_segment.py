@@ -16,6 +16,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
+from operator import eq
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,11 +69,11 @@ class Segment:
 
     def ranges(self, context: Sequence[int]) -> list[Range]:
         """Of `order`: those of the last 1, 2, ... tokens of `context`, as deep as there is any place."""
+        words = [token + 1 for token in reversed(context[-ORDER:])]
         ranges: list[Range] = []
         low, high = 0, len(self.order)
         stored, order = self.stored, self.order
-        for depth, token in enumerate(reversed(context[-ORDER:]), 1):
-            wanted = token + 1
+        for depth, wanted in enumerate(words, 1):
 
             def before(place: int, depth: int = depth) -> int:
                 return int(stored[int(order[place]) - depth])
@@ -81,13 +83,20 @@ class Segment:
             if low >= high:
                 break
             ranges.append((low, high))
+            if high - low == 1:
+                return ranges + [(low, high)] * self._n_same(int(order[low]), words, depth)
         return ranges
+
+    def _n_same(self, place: int, words: Sequence[int], depth: int) -> int:
+        """How many of `words` from `depth` on stand before `place`, going back."""
+        before = self.stored[place - len(words) : place - depth].tolist()
+        return sum(1 for _ in takewhile(bool, map(eq, reversed(before), words[depth:])))
 
     def places(self, found: Range) -> tuple[IntArray, float]:
         """The places of a range, or an even sample of them, and for how many each stands."""
         low, high = found
         n = high - low
-        if n <= SAMPLE:
+        if is_whole(found):
             return self.order[low:high].astype(np.int64), 1.0
         picked = low + np.arange(SAMPLE) * n // SAMPLE
         return self.order[picked].astype(np.int64), n / SAMPLE
@@ -101,6 +110,12 @@ class Segment:
     def next_of(self, places: IntArray) -> IntArray:
         """The tokens at `places`."""
         return self.stored[places].astype(np.int64) - 1
+
+
+def is_whole(found: Range) -> bool:
+    """Whether all its places are looked at."""
+    low, high = found
+    return high - low <= SAMPLE
 
 
 def n_places(known: Sequence[Sequence[Range]], length: int) -> int:

@@ -7,6 +7,7 @@ do, so nothing after the cursor is ever proposed. Implements `model.exact_memory
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -16,7 +17,7 @@ from indexer.folders import n_shared
 from indexer.kin_search import KinSearch, Source, Standing
 from indexer.kinship import WINDOW
 from indexer.suffix_index import LiveSegment, SuffixSnapshot
-from indexer.suffix_segment import ORDER, Range, build_segment, n_places
+from indexer.suffix_segment import ORDER, Range, build_segment, is_whole, n_places
 from model.exact_memory import Candidate, Kin, Match, TrackRecord
 from model.protocols import IntArray
 
@@ -28,6 +29,9 @@ MOST_COMPARED = 8
 NO_RECORD = TrackRecord()
 _OWN = ""
 """Stands for the target file up to the cursor."""
+
+Found = tuple[LiveSegment, IntArray, float]
+"""Some places of a source, and for how many each stands."""
 
 
 class SuffixSession:
@@ -47,12 +51,7 @@ class SuffixSession:
         if len(own):
             segment = build_segment([(_OWN, own)])
             self._sources.append(LiveSegment(segment, np.ones(1, dtype=bool)))
-        for part in snapshot.segments:
-            alive = part.alive.copy()
-            for number, path in enumerate(part.segment.paths):
-                if path == excluded_path:
-                    alive[number] = False
-            self._sources.append(LiveSegment(part.segment, alive))
+        self._sources += [part.without(excluded_path) for part in snapshot.segments]
         self._nearness_of: dict[str, float] = {}
         self._last: tuple[tuple[int, ...], list[list[Range]]] = ((), [])
         self._kin = KinSearch([Source(source, _end_of(source)) for source in self._sources])
@@ -84,18 +83,37 @@ class SuffixSession:
     def _matches(self, context: Sequence[int], own_end: int, closely: bool = True) -> Iterator[Match]:
         """Longest first; of the open file only the first `own_end` tokens count."""
         known, least = self._ranges(context), 1.0
-        for length in range(max(map(len, known), default=0), 0, -1):
-            if n_places(known, length) < least:
-                continue
-            found = [
-                (source, *_live_places(source, ranges[length - 1], own_end))
-                for source, ranges in zip(self._sources, known, strict=True)
-                if len(ranges) >= length
-            ]
-            support = sum(len(places) * weight for _, places, weight in found)
-            if support >= least:
-                yield self._match(length, found, MOST_CANDIDATES if closely else 1)
-                least = 2 * support
+        length = max(map(len, known), default=0)
+        while length := self._longest(known, length, own_end, least):
+            found = self._found(known, length, own_end)
+            yield self._match(length, found, MOST_CANDIDATES if closely else 1)
+            least = 2 * _support(found)
+            length -= 1
+
+    def _longest(self, known: Sequence[Sequence[Range]], most: int, own_end: int, least: float) -> int:
+        """The longest match of up to `most` tokens that has so much support; 0: none.
+
+        A longer one's places are among a shorter one's, so that half of the lengths are left out at a time
+        while all places are looked at, not a sample. The open file's copy in the index, which does not count,
+        matches at every length.
+        """
+
+        def has_less(length: int) -> bool:
+            return n_places(known, length) < least or _support(self._found(known, length, own_end)) < least
+
+        first_whole = bisect_left(range(1, most + 1), x=True, key=lambda length: _is_whole(known, length)) + 1
+        longest = first_whole - 1 + bisect_left(range(first_whole, most + 1), x=True, key=has_less)
+        while longest and longest < first_whole and has_less(longest):
+            longest -= 1
+        return longest
+
+    def _found(self, known: Sequence[Sequence[Range]], length: int, own_end: int) -> list[Found]:
+        """Where each source has the last `length` tokens."""
+        return [
+            (source, *_live_places(source, ranges[length - 1], own_end))
+            for source, ranges in zip(self._sources, known, strict=True)
+            if len(ranges) >= length
+        ]
 
     def _ranges(self, context: Sequence[int]) -> list[list[Range]]:
         """Of each source; the last answer is kept, since drafts and choice ask for the same words."""
@@ -104,7 +122,7 @@ class SuffixSession:
             self._last = (words, [source.segment.ranges(words) for source in self._sources])
         return self._last[1]
 
-    def _match(self, length: int, found: Sequence[tuple[LiveSegment, IntArray, float]], most: int) -> Match:
+    def _match(self, length: int, found: Sequence[Found], most: int) -> Match:
         followers = [(source, places, source.segment.next_of(places)) for source, places, _ in found]
         counts: dict[int, float] = {}
         for (_, _, tokens), (_, _, weight) in zip(followers, found, strict=True):
@@ -155,10 +173,17 @@ def _end_of(source: LiveSegment) -> int:
     return n_stored - WINDOW if source.segment.paths[0] == _OWN else n_stored
 
 
+def _support(found: Sequence[Found]) -> float:
+    return sum(len(places) * weight for _, places, weight in found)
+
+
+def _is_whole(known: Sequence[Sequence[Range]], length: int) -> bool:
+    """Whether no source has so many places that a sample is taken."""
+    return all(is_whole(ranges[length - 1]) for ranges in known if len(ranges) >= length)
+
+
 def _live_places(source: LiveSegment, found: Range, own_end: int) -> tuple[IntArray, float]:
     places, weight = source.segment.places(found)
     if source.segment.paths[0] == _OWN:
         return places[places < source.segment.starts[0] + own_end], weight
-    if source.alive.all():
-        return places, weight
-    return places[source.alive[source.segment.file_of(places)]], weight
+    return source.living(places), weight

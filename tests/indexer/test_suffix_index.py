@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer import suffix_segment
-from indexer.suffix_index import SuffixIndex, SuffixSnapshot
+from indexer.suffix_index import LiveSegment, SuffixIndex, SuffixSnapshot
 from indexer.suffix_segment import ORDER, build_segment
 from indexer.suffix_session import MOST_MATCHES, SuffixSession
 from model.exact_memory import Match
@@ -172,6 +172,43 @@ def test_a_large_range_is_sampled_and_scaled(monkeypatch: pytest.MonkeyPatch) ->
     match = longest(session, [1])
     assert match is not None
     assert [(c.token_id, c.count) for c in match.candidates] == [(2, 500)]
+
+
+@given(edits=EDITS, own=TOKENS, context=TOKENS, sample=st.integers(1, 12))
+def test_matches_are_those_of_length_after_length_also_among_samples(
+    edits: list[dict[str, list[int] | None]], own: list[int], context: list[int], sample: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(suffix_segment, "SAMPLE", sample)
+        sources = [LiveSegment(build_segment([("", np.array(own))]), np.ones(1, dtype=bool))] if own else []
+        sources += updated(edits)[0].snapshot().segments
+        least, expected = 1.0, []
+        for length in range(min(ORDER, len(context)), 0, -1):
+            support = sum(live_places(source, context[-length:]) for source in sources)
+            if support >= least:
+                expected.append((length, round(support)))
+                least = 2 * support
+        found = SuffixSession(updated(edits)[0].snapshot(), "none.py", own).matches(context)
+    assert [(match.length, match.support) for match in found] == expected[:MOST_MATCHES]
+
+
+def live_places(source: LiveSegment, context: list[int]) -> float:
+    """For how many places those stand that are looked at, file by file."""
+    ranges = source.segment.ranges(context)
+    if len(ranges) < len(context):
+        return 0
+    places, weight = source.segment.places(ranges[-1])
+    return sum(source.alive[number] for number in source.segment.file_of(places)) * weight
+
+
+@given(dead=st.sets(st.integers(0, 9)))
+def test_places_of_dead_files_do_not_count_however_many_are_dead(dead: set[int]) -> None:
+    segment = build_segment([(f"{number}.py", np.full(number + 1, number)) for number in range(10)])
+    alive = np.array([number not in dead for number in range(10)])
+    places = segment.order.astype(np.int64)
+    found = LiveSegment(segment, alive).living(places)
+    assert sorted(set(segment.file_of(found).tolist()) | dead) == list(range(10))
+    assert not dead & set(segment.file_of(found).tolist())
 
 
 def test_a_segment_takes_six_bytes_a_token() -> None:
