@@ -192,6 +192,17 @@ def test_matches_are_those_of_length_after_length_also_among_samples(
     assert [(match.length, match.support) for match in found] == expected[:MOST_MATCHES]
 
 
+def test_a_match_is_found_though_samples_of_shorter_ones_are_all_of_files_that_do_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(suffix_segment, "SAMPLE", 2)
+    index = SuffixIndex(10**6)
+    index.update({"a.py": np.array([7, 1, 2] * 20), "b.py": np.array([9, 7, 1, 3])})
+    match = longest(SuffixSession(index.snapshot(), "a.py", []), [9, 7, 1])
+    assert match is not None
+    assert (match.length, match.candidates[0].token_id) == (3, 3)
+
+
 def live_places(source: LiveSegment, context: list[int]) -> float:
     """For how many places those stand that are looked at, file by file."""
     ranges = source.segment.ranges(context)
