@@ -61,11 +61,29 @@ class Models(Protocol):
         """``dense`` or ``text``: what `auto` stands for with these models."""
         ...
 
+    @property
+    def fuses_on_demand(self) -> bool:
+        """Whether a memory is so long in the making that `auto` makes those alone that were missed."""
+        ...
+
 
 def reads_memories(settings: ContextSettings, models: Models) -> bool:
     """Whether any memory would be read: else fusing is work for nothing."""
     dense = ContextMode.DENSE
     return settings.mode is dense or (settings.mode is ContextMode.AUTO and models.preferred_context == dense)
+
+
+def on_demand(settings: ContextSettings, models: Models) -> bool:
+    """Whether only what a request missed gets a memory, and nothing is told as text until it has one.
+
+    Where nobody asked for dense mode: all memories of a large workspace are hours of a slow core.
+    """
+    return settings.mode is ContextMode.AUTO and models.fuses_on_demand
+
+
+def fusing(settings: ContextSettings, models: Models) -> tuple[bool, bool]:
+    """Whether memories are made at all, and whether of what was missed only."""
+    return reads_memories(settings, models), on_demand(settings, models)
 
 
 class Retrieves(Protocol):
@@ -185,23 +203,22 @@ class ContextBuilder:
         digests = [hit.node.digest for hit in hits]
         with asked.clock.stage("project"):
             memories = self._guard.attempt("memories", lambda: asked.view.memories(digests)) or {}
-            asked.view.wish_for(
-                [d for d, hit in zip(digests, hits, strict=True) if d not in memories and hit.text]
-            )
-            if found.memories is None:
-                found.memories = frozenset(memories)
-            told = found.memories & memories.keys()
+            missed = [d for d, hit in zip(digests, hits, strict=True) if d not in memories and hit.text]
+            left_out = asked.view.wish_for(missed) and on_demand(asked.settings, self._models)
+            told = found.told_of(memories.keys())
             ready = [hit for hit in hits if hit.node.digest in told]
             room = self._models.generator.context_window // LARGEST_CONTEXT
             budget = min(asked.settings.pseudo_tokens, room)
             rows = self._project(self._models.projector, ready, memories, budget)
-        if hits and not ready:
+        if hits and not ready and not left_out:
             return NO_CONTEXT.with_note("text instead of dense: none of the retrieved nodes is fused yet")
         if rows is None:
             return NO_CONTEXT.with_note("text instead of dense: the projector failed")
         pseudo_tokens = rows if len(rows) else None
-        as_text = tuple(i for i, hit in enumerate(hits) if hit not in ready and hit.text)
-        note = f"{len(hits) - len(ready)} of {len(hits)} retrieved nodes are not fused yet"
+        missing = tuple(i for i, hit in enumerate(hits) if hit not in ready and hit.text)
+        as_text = () if left_out else missing
+        note = f"{len(hits) - len(ready)} of {len(hits)} retrieved nodes are not fused yet: "
+        note += "left out" if left_out else f"{len(as_text)} as text"
         return Context(
             ContextMode.DENSE,
             hits=tuple(explained(hit, used=hit in ready) for hit in hits),
@@ -210,7 +227,7 @@ class ContextBuilder:
             pseudo_tokens=pseudo_tokens,
             told=tuple(hit.text for hit in ready) if isinstance(pseudo_tokens, SlotPairs) else (),
             sources=sources_of(hits),
-            notes=(f"{note}: {len(as_text)} as text",) if len(ready) < len(hits) else (),
+            notes=(note,) if len(ready) < len(hits) else (),
         )
 
     def _project(
@@ -230,13 +247,14 @@ class ContextBuilder:
         return rows
 
     def _retrieve(self, asked: _Asked, mode: ContextMode) -> Found | None:
-        """Hits, best first, ancestors among them where `mode` is dense; None if the search failed.
+        """Hits, best first, ancestors among them where all have memories; None if the search failed.
 
         An invoked request always searches: who asks wants what is known now, and waits for it. A request
         made ahead takes what the line before it had, and so keeps the KV cache of whoever types on there.
         """
         request, view, settings = asked.request, asked.view, asked.settings
-        ancestors = mode is ContextMode.DENSE
+        demanded = on_demand(settings, self._models)
+        ancestors = mode is ContextMode.DENSE and not demanded
         key = (request.document.uri, ancestors)
         place = RetrievalPlace(request.root, request.line, text_above(request), settings.hits)
         kept = None if request.invoked else self._retrievals.of(key, place, view)
@@ -261,7 +279,7 @@ class ContextBuilder:
             is_like = worth_telling(query, hits, settings.least_share(mode))
             found = Found(place, hits, worth_telling=is_like)
         if kept is not None:
-            found = found.or_as_before(kept)
+            found = found.or_as_before(kept, keeps_memories=not demanded)
         if not request.ahead:
             self._retrievals.remember(key, found)
         return found

@@ -16,18 +16,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class IndexParts:
-    """What an index takes of a bundle; holding the bundle would hold the generator."""
+    """What an index takes of a bundle; holding the bundle would hold the generator.
+
+    With `fuse_missed_only` only chunks that a request missed get a memory.
+    """
 
     embedder: Embedder
     fuser: Fuser | None
     count_tokens: Callable[[Sequence[str]], list[int]]
     encode: Callable[[Sequence[str]], list[list[int]]]
     tokenizer_id: str
+    fuse_missed_only: bool = False
 
     @staticmethod
-    def of(bundle: ModelBundle) -> IndexParts:
+    def of(bundle: ModelBundle, fuse_missed_only: bool = False) -> IndexParts:
         return IndexParts(
-            bundle.embedder, bundle.fuser, bundle.count_tokens, bundle.encode, bundle.tokenizer_id
+            bundle.embedder,
+            bundle.fuser,
+            bundle.count_tokens,
+            bundle.encode,
+            bundle.tokenizer_id,
+            fuse_missed_only,
         )
 
 

@@ -39,8 +39,6 @@ LEAST_SCAN_S = 0.5
 
 TYPING_S = 1.0
 """So long after a keystroke nothing is fused: the next one would wait for the batch under way."""
-LONGEST_YIELD_S = 5.0
-YIELD_POLL_S = 0.005
 ANNOUNCE_EVERY_S = 0.1
 MOST_RESCUES = 3
 """Openings in a row without coming to rest; more would be a loop on a disk that breaks all it is given."""
@@ -239,9 +237,16 @@ class IndexWriter:
             wipe, self._agenda.wipe, self._agenda.open_wanted = self._agenda.wipe, False, False
         self._close_index()
         self._index = self._work.open_index(wipe)
+        self._index.on_wish(self._wished)
         self._failures.clear_all()
         with self._wake:
             self._agenda.scan_wanted = self._work.scans
+
+    def _wished(self) -> None:
+        """In the lane's thread: somebody missed a memory."""
+        with self._wake:
+            self._agenda.want_fusing(True)
+            self._wake.notify_all()
 
     def _close_index(self) -> None:
         with self._open_or_closed:
@@ -269,7 +274,7 @@ class IndexWriter:
     def _apply(self, changes: Sequence[FileChange]) -> None:
         assert self._index is not None
         if changes:
-            self._give_way()
+            self._lane.give_way(lambda: self._agenda.closed)
             self._index.updater.apply(changes)
 
     def _apply_one_by_one(self, changes: Sequence[FileChange]) -> list[FileChange]:
@@ -309,26 +314,20 @@ class IndexWriter:
         updater, signal = self._index.updater, WorkSlice(self._fuse_interrupted, most_s=LONGEST_FUSE_S)
         updater.remember(self._index.view(), self._work.first(), signal)
         before = updater.pending()
-        updater.fuse_pending(None, self._work.first(), signal)
-        if updater.pending() >= before > 0 and not signal.fired:
+        made = updater.fuse_pending(None, self._work.first(), signal)
+        if updater.pending() >= before > 0 and not (made.encoded or made.fused or signal.fired):
             raise FusingStalled(f"{before} vectors stay unfused; run the command hef.reindex")
 
     def _note_pending(self, index: Index) -> None:
-        pending = index.updater.pending()
+        with self._wake:  # no wish comes between counting and noting
+            pending = index.updater.pending()
+            self._agenda.want_fusing(pending + index.updater.unread() > 0)
         self._most_pending = max(self._most_pending, pending) if pending else 0
         if self._doing is Step.FUSE:
             self._progress = (self._most_pending - pending, self._most_pending)
-        with self._wake:
-            self._agenda.want_fusing(pending + index.updater.unread() > 0)
-
-    def _give_way(self) -> None:
-        """Waits while a keystroke is served: both want the interpreter, and a person waits for one."""
-        end_s = time.monotonic() + LONGEST_YIELD_S
-        while self._lane.keystroke_waiting() and time.monotonic() < end_s and not self._agenda.closed:
-            time.sleep(YIELD_POLL_S)
 
     def _interrupted(self, by_changes: bool) -> bool:
-        self._give_way()
+        self._lane.give_way(lambda: self._agenda.closed)
         with self._wake:
             return self._agenda.interrupts(time.monotonic(), by_changes)
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hef_lsp.context import reads_memories
+from hef_lsp.context import on_demand, reads_memories
 from hef_lsp.documents import DocumentSnapshot
 from hef_lsp.engine import CompletionEngine
 from hef_lsp.models_loading import Progress, load_models
 from hef_lsp.places import index_directory
 from hef_lsp.request import CompletionRequest
 from hef_lsp.scheduling import InferenceLane, LanePriority
-from hef_lsp.settings import Settings
+from hef_lsp.settings import ContextMode, Settings
 from hef_lsp.workspace import WorkspaceFolder
 
 if TYPE_CHECKING:
@@ -71,12 +71,15 @@ def local_session(
 ) -> Iterator[LocalSession]:
     """Loads the models, opens the folder's index and starts following it; closes both at the end.
 
-    With `fuse_only_if_read` no memory is made that the context mode would not use.
+    With `fuse_only_if_read` no memory is made that the context mode would not use, and none for the next
+    request.
     """
     resolved = root.resolve()
     lane = InferenceLane()
     try:
         models = lane.run(LanePriority.KEYSTROKE, lambda: load_models(settings.model, on_progress))
+        if fuse_only_if_read and on_demand(settings.context, models):
+            settings = replace(settings, context=replace(settings.context, mode=ContextMode.TEXT))
         if fuse_only_if_read and not reads_memories(settings.context, models):
             settings = replace(settings, index=replace(settings.index, fuse=False))
         folder = WorkspaceFolder(resolved, settings, cache_dir or index_directory(), lane, on_status)

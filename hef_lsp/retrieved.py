@@ -7,7 +7,7 @@ too. Used in the inference lane only; it does not lock.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -51,12 +51,22 @@ class Found:
     worth_telling: bool = True
     memories: frozenset[str] | None = None
 
-    def or_as_before(self, kept: Found) -> Found:
-        """`kept` for this place, where all that is worth telling was told by it: then the prompt may stay."""
+    def told_of(self, memories: Collection[str]) -> frozenset[str]:
+        """Of the digests that have `memories`: those that are told as such."""
+        if self.memories is None:
+            self.memories = frozenset(memories)
+        return self.memories & frozenset(memories)
+
+    def or_as_before(self, kept: Found, keeps_memories: bool = True) -> Found:
+        """`kept` for this place, where all that is worth telling was told by it: then the prompt may stay.
+
+        Unless it `keeps_memories`, those that came since are told as well.
+        """
         told = {hit.node.digest for hit in kept.hits} if kept.worth_telling else set()
         best = self.hits[:FEW_BEST_HITS] if self.worth_telling else ()
         known = all(hit.node.digest in told for hit in best)
-        return replace(kept, place=self.place) if known else self
+        memories = kept.memories if keeps_memories else None
+        return replace(kept, place=self.place, memories=memories) if known else self
 
 
 class LastRetrievals:

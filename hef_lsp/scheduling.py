@@ -24,6 +24,9 @@ MOST_QUEUED = 64
 """Jobs in the lane's queue; more, and those that were cancelled are dropped before their turn."""
 _Callback = Callable[[], None]
 
+LONGEST_YIELD_S = 5.0
+YIELD_POLL_S = 0.005
+
 
 class CancellationToken:
     """Once cancelled, it stays so. Any thread; each callback runs once, in the thread that cancels."""
@@ -151,6 +154,12 @@ class InferenceLane:
         if threading.current_thread() is self._thread:
             return job()
         return self.submit(priority, job).result()
+
+    def give_way(self, unless: Callable[[], bool]) -> None:
+        """Waits while a keystroke is served: both want the interpreter, and a person waits for one."""
+        end_s = time.monotonic() + LONGEST_YIELD_S
+        while self.keystroke_waiting() and time.monotonic() < end_s and not unless():
+            time.sleep(YIELD_POLL_S)
 
     def keystroke_waiting(self) -> bool:
         """Whether a keystroke's job runs or stands in the queue: others should give way."""

@@ -22,7 +22,7 @@ from hef_lsp.answering import Answering
 from hef_lsp.client import Client
 from hef_lsp.collector import settle
 from hef_lsp.configuration import Configuration
-from hef_lsp.context import reads_memories
+from hef_lsp.context import fusing
 from hef_lsp.documents import DocumentStore, TextChange
 from hef_lsp.edits import Edits
 from hef_lsp.file_events import place_of
@@ -131,7 +131,7 @@ class Session:
             for root in self.roots:
                 self._close_folder(root)
                 self._open_folder(root)
-        elif self.models is not None and reads_memories(now.context, self.models) != reads_memories(
+        elif self.models is not None and fusing(now.context, self.models) != fusing(
             before.context, self.models
         ):
             for folder in self.folders.values():
@@ -227,8 +227,8 @@ class Session:
     def _attach(self, folder: WorkspaceFolder) -> None:
         """Gives the folder the models, without the fuser where no memory would be read."""
         if self.models is not None:
-            reads = reads_memories(self.settings.context, self.models)
-            folder.attach_models(self.models if reads else replace(self.models, fuser=None))
+            reads, missed_only = fusing(self.settings.context, self.models)
+            folder.attach_models(self.models if reads else replace(self.models, fuser=None), missed_only)
 
     def _close_folder(self, root: Path) -> None:
         """In another thread, because it may wait for the batch under way."""

@@ -72,7 +72,9 @@ class ContextSettings:
     """What the generator is told of the repository."""
 
     mode: ContextMode = _doc(
-        ContextMode.AUTO, "`auto`, `dense` (pseudo-tokens), `text` (snippets) or `none`."
+        ContextMode.AUTO,
+        "`dense` (pseudo-tokens), `text` (snippets), `none`, or `auto`: `text`, or `dense` where that says "
+        "as much and reading snippets would take too long.",
     )
     pseudo_tokens: int = _doc(1024, "Most pseudo-tokens before the code in dense mode.", 0, 4096)
     text_tokens: int = _doc(512, "Most tokens of snippets before the code in text mode.", 0, 8192)

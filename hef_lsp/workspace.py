@@ -100,9 +100,9 @@ class WorkspaceFolder:
         work = Work(self._open, self._prepare, self._first, self._announce, scans=settings.index.enabled)
         self._writer = IndexWriter(work, lane, settings.index.quiet_ms / 1000, f"hef-index {root.name}")
 
-    def attach_models(self, bundle: ModelBundle) -> None:
+    def attach_models(self, bundle: ModelBundle, fuse_missed_only: bool = False) -> None:
         """Opens the index for these models and begins to read the folder; again for other models."""
-        self._models = IndexParts.of(bundle)
+        self._models = IndexParts.of(bundle, fuse_missed_only)
         self._writer.open()
         self._writer.start()
 
@@ -328,7 +328,12 @@ def _open_index(
     from indexer.index import Index, IndexModels  # loads the store's libraries, so not with the server
 
     needed = IndexModels(
-        models.embedder, models.fuser, models.count_tokens, models.tokenizer_id, models.encode
+        models.embedder,
+        models.fuser,
+        models.count_tokens,
+        models.tokenizer_id,
+        models.encode,
+        models.fuse_missed_only,
     )
     return Index.open(
         directory, tree, needed, compute, fused_bytes, max_memory_bytes, read_only, max_disk_bytes

@@ -1,10 +1,11 @@
 """The backlog of memories: chunks without one are encoded, then their ancestors fused, lowest first.
 
-Owns which digests wait, and in which order: chunks that were missed, those near open files, the rest. Nothing
-is marked dirty in the store: what waits is what has no vector under ``(digest, fuser id)``, so a crash, an
-undo or a branch switch needs no repair. Called by the index writer only; every model call goes through
-`compute`, a small batch at a time, since a keystroke waits for at most one, and for less where the fuser can
-be interrupted. Memories have a limit on disk; those that do not fit wait, and cost nothing.
+Owns which digests wait, and in which order: chunks that were missed, those near open files, the rest; where
+only what was missed is wanted the rest waits, and costs nothing. Nothing is marked dirty in the store: what
+waits is what has no vector under ``(digest, fuser id)``, so a crash, an undo or a branch switch needs no
+repair. Called by the index writer only; every model call goes through `compute`, a small batch at a time,
+since a keystroke waits for at most one, and for less where the fuser can be interrupted. Memories have a
+limit on disk; those that do not fit wait, too.
 """
 
 from __future__ import annotations
@@ -63,11 +64,12 @@ class FusingBacklog:
         most_bytes: int,
         wishes: Wishes,
         room: DiskRoom | None = None,
+        only_wished: bool = False,
     ) -> None:
         self._room = room or DiskRoom(store, NO_LIMIT)
         self._room.look()
         self._store, self._fuser, self._compute, self._place = store, fuser, compute, place
-        self._wishes = wishes
+        self._wishes, self._only_wished = wishes, only_wished
         self._most = most_bytes // packed_size(fuser.n_vectors * fuser.dimension)
         self._n_stored = store.count_vectors(fuser.model_id)
         self._chunks: dict[str, None] = {}
@@ -75,12 +77,16 @@ class FusingBacklog:
         self._batch_size = FIRST_BATCH
 
     def __len__(self) -> int:
-        """How many can be worked on now."""
-        return 0 if self.is_full else self.n_waiting
+        """How many can be worked on now, and are wanted."""
+        if self.is_full:
+            return 0
+        if self._only_wished:
+            return sum(digest in self._chunks for digest in self._wishes.ranks())
+        return self.n_waiting
 
     @property
     def n_waiting(self) -> int:
-        """All without a memory, those that do not fit among them."""
+        """All without a memory, those that do not fit or nobody wants among them."""
         return len(self._chunks) + len(self._parents)
 
     @property
@@ -127,9 +133,11 @@ class FusingBacklog:
             nearness = _nearness(first)
             chunks.sort(key=lambda digest: nearness(self._place.node_of(digest).path))
         ranks = self._wishes.ranks()
+        if self._only_wished:
+            chunks = [digest for digest in chunks if digest in ranks]
         chunks.sort(key=lambda digest: ranks.get(digest, len(ranks)))
         yield from self._in_batches(chunks)
-        parents = [self._place.node_of(digest) for digest in self._parents]
+        parents = [] if self._only_wished else [self._place.node_of(digest) for digest in self._parents]
         for height in sorted({node.height for node in parents}):
             yield from self._in_batches([node.digest for node in parents if node.height == height])
 

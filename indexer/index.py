@@ -7,6 +7,7 @@ is `indexer.updater`; what a reader sees is `indexer.view`.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,8 @@ MEMORY_SHARE = 4
 class IndexModels:
     """What the index needs of the models. `tokenizer_id` names what `count_tokens` counts.
 
-    `encode` gives the tokens of texts for the exact memory; None leaves it empty.
+    `encode` gives the tokens of texts for the exact memory; None leaves it empty. With `fuse_missed_only`
+    only chunks that a request missed get a memory.
     """
 
     embedder: Embedder
@@ -49,6 +51,7 @@ class IndexModels:
     count_tokens: TokenCounter
     tokenizer_id: str
     encode: EncodeBatch | None = None
+    fuse_missed_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,18 @@ class Index:
         self._backlog = (
             None
             if fuser is None or store.read_only
-            else FusingBacklog(store, fuser, compute, self._state, fused_bytes, self._state.wishes, room)
+            else FusingBacklog(
+                store,
+                fuser,
+                compute,
+                self._state,
+                fused_bytes,
+                self._state.wishes,
+                room,
+                models.fuse_missed_only,
+            )
         )
+        self._state.wishes.are_granted = lambda: self._backlog is not None and not self._backlog.is_full
         self._memory = (
             TokenMemory(
                 models.encode,
@@ -214,6 +227,10 @@ class Index:
         if error is not None:
             self._store.note(error)
         return bool(self._store.damage) or self.updater.is_stale
+
+    def on_wish(self, listener: Callable[[], None]) -> None:
+        """Calls `listener`, in any thread, whenever a memory was missed."""
+        self._state.wishes.on_wish = listener
 
     def view(self) -> IndexView:
         """The newest generation."""

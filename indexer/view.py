@@ -120,9 +120,9 @@ class IndexView:
         flat = self.store.vectors(list(dict.fromkeys(digests)), self.fuser_id)
         return {digest: vector.reshape(self.memory_shape) for digest, vector in flat.items()}
 
-    def wish_for(self, digests: Sequence[str]) -> None:
+    def wish_for(self, digests: Sequence[str]) -> bool:
         """Memories that were missed, the most wanted first: they are made before all others."""
-        self.wishes.add(digests)
+        return self.wishes.add(digests)
 
     def fused(self, digests: Sequence[str]) -> set[str]:
         """Those of `digests` that have a memory by now."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 MOST_WISHES = 1024
 
@@ -18,17 +18,32 @@ class Wishes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wished: OrderedDict[str, None] = OrderedDict()
+        self.on_wish: Callable[[], None] = _nobody_listens
+        """Called after each `add` of something, in its thread."""
+        self.are_granted: Callable[[], bool] = _nobody_grants
+        """Whether anybody makes memories, and has room for more."""
 
-    def add(self, digests: Sequence[str]) -> None:
-        """`digests`, the most wanted first."""
+    def add(self, digests: Sequence[str]) -> bool:
+        """`digests`, the most wanted first; whether they will have a memory."""
         with self._lock:
             for digest in reversed(digests):
                 self._wished[digest] = None
                 self._wished.move_to_end(digest)
             while len(self._wished) > MOST_WISHES:
                 self._wished.popitem(last=False)
+        if digests:
+            self.on_wish()
+        return self.are_granted()
 
     def ranks(self) -> dict[str, int]:
         """digest -> how many come before it."""
         with self._lock:
             return {digest: rank for rank, digest in enumerate(reversed(self._wished))}
+
+
+def _nobody_listens() -> None:
+    pass
+
+
+def _nobody_grants() -> bool:
+    return False

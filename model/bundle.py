@@ -37,9 +37,14 @@ from model.tokenization import HfTokenizer
 log = logging.getLogger(__name__)
 
 AUTO, NO_CHECKPOINT = "auto", "none"
-SLOTS, DENSE = "slots", "dense"
+SLOTS = "slots"
+DENSE, TEXT = "dense", "text"
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 """Trained checkpoints that travel with the package, one folder for each generator's name."""
+USUAL_TEXT = 512
+"""Tokens of the repository that text mode tells at most, by default."""
+PATIENCE_S = 0.8
+"""What reading these may take, or `auto` means slots."""
 _PROBE = "def total(items):\n    return sum(x.value for x in items)  # ½ é 漢 🎉\n\t" + "".join(
     chr(code) for code in range(32, 127)
 )
@@ -50,7 +55,9 @@ class ModelBundle:
     """What `load_bundle` found. `fuser` and `projector` are both there or both None.
 
     `tokenizer_id` is the same for tokenizers that cut text alike, whatever the model.
-    `preferred_context` is "dense" only where the checkpoint's own evaluation says so, else "text".
+    `preferred_context` is "dense" where that was measured to say as much in less time and time is short
+    (`prefers_slots`), or where the checkpoint's own evaluation says so, else "text". `fuses_on_demand`:
+    a slot's memory is a reading of the whole chunk.
     """
 
     generator: Generator
@@ -61,6 +68,7 @@ class ModelBundle:
     encode: Callable[[Sequence[str]], list[list[int]]]
     tokenizer_id: str
     preferred_context: str
+    fuses_on_demand: bool
     notes: tuple[str, ...]
 
 
@@ -93,9 +101,9 @@ def load_bundle(
     session = _fast_session(loaded)
     takes_slots = memories == SLOTS or (memories == AUTO and context != DENSE)
     if takes_slots and isinstance(session, FastRuntime):
-        fuser, projector = slot_side(
-            session, loaded, Needs.for_generator(short_name), SlotMaps.for_generator(short_name)
-        )
+        maps = SlotMaps.for_generator(short_name)
+        fuser, projector = slot_side(session, loaded, Needs.for_generator(short_name), maps)
+        context = DENSE if prefers_slots(session, loaded, maps) else TEXT
     generator = HfGenerator(replace(loaded, changes={}), gate_for(short_name), session)
     _warm_up(generator)
     return ModelBundle(
@@ -107,6 +115,7 @@ def load_bundle(
         encode=loaded.tokenizer.encode_batch,
         tokenizer_id=tokenizer_id(loaded.tokenizer),
         preferred_context=context,
+        fuses_on_demand=isinstance(fuser, SlotFuser),
         notes=tuple(notes),
     )
 
@@ -119,6 +128,16 @@ def slot_side(
     reader = SlotReader(session.stack, introduction_of(tokenizer), tokenizer.encode(AGAIN), needs)
     fuser = SlotFuser(reader, tokenizer.encode_batch, loaded.model_id)
     return fuser, SlotProjector(fuser.format, maps)
+
+
+def prefers_slots(session: FastRuntime, loaded: LoadedModel, maps: SlotMaps | None) -> bool:
+    """Whether slots were measured with this very generator (docs/log.md), and text is long in reading here.
+
+    With exact memory slots are a little behind text where other files' words are all that counts, so that
+    text is told where it costs no patience.
+    """
+    were_measured = maps is not None and maps.provenance.get("generator") == loaded.model_id
+    return were_measured and session.seconds_a_token * USUAL_TEXT > PATIENCE_S
 
 
 def _warm_up(generator: HfGenerator) -> None:
@@ -163,7 +182,7 @@ def _trained_side(
 ) -> tuple[LoadedModel, Fuser | None, Projector | None, str]:
     """The generator with the checkpoint's adapter merged in, fuser, projector, preferred context."""
     if name == NO_CHECKPOINT:
-        return loaded, None, None, "text"
+        return loaded, None, None, TEXT
     try:
         checkpoint = find_checkpoint(name, loaded, short_name)
         loaded = adapted(loaded, checkpoint)
@@ -171,8 +190,8 @@ def _trained_side(
         fuser, projector = build_modules(checkpoint, backbone, loaded.tokenizer.encode_batch)
     except ModelError as error:
         notes.append(f"The checkpoint is not used, the generator is, as it came: {error}")
-        return loaded, None, None, "text"
-    return loaded, fuser, projector, DENSE if checkpoint.config.prefers_dense else "text"
+        return loaded, None, None, TEXT
+    return loaded, fuser, projector, DENSE if checkpoint.config.prefers_dense else TEXT
 
 
 def adapted(loaded: LoadedModel, checkpoint: Checkpoint) -> LoadedModel:

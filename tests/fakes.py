@@ -339,6 +339,7 @@ class FakeBundle:
     encode: Callable[[Sequence[str]], list[list[int]]]
     tokenizer_id: str = "fake-tokenizer"
     preferred_context: str = "text"
+    fuses_on_demand: bool = False
     notes: tuple[str, ...] = field(default=())
 
 
@@ -348,6 +349,7 @@ def fake_bundle(
     embedder: FakeEmbedder | None = None,
     with_fuser: bool = True,
     preferred_context: str = "text",
+    fuses_on_demand: bool = False,
     notes: tuple[str, ...] = (),
 ) -> FakeBundle:
     """A whole set of fakes that fit each other; `with_fuser=False` leaves fuser and projector out."""
@@ -360,6 +362,7 @@ def fake_bundle(
         count_tokens=generator.tokenizer.count,
         encode=lambda texts: [generator.tokenizer.encode(text) for text in texts],
         preferred_context=preferred_context,
+        fuses_on_demand=fuses_on_demand,
         notes=notes,
     )
 

@@ -26,7 +26,7 @@ from model.runtime.layers import ROWS_AT_ONCE, Stack, embedded, logits_of, plain
 from model.runtime.moving import laid
 from model.runtime.plan import NO_CHANGES, Changes, plan_of, why_unsupported
 from model.runtime.recorded_layers import RecordedLayers
-from model.runtime.row_costs import ASSUMED, MOST_ROWS, measured
+from model.runtime.row_costs import ASSUMED, MOST_ROWS, fastest, measured
 from model.runtime.static_cache import FIRST_CAPACITY, StaticCache, TakenPairs
 from model.slots.layout import SlotLayout, standing_at_end, turned_keys
 
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 FEWER = (4, 8)
 """Rows that plain matrices may read besides multiples of `ROWS_AT_ONCE`."""
+TIMED_ROWS = 64
 USUAL_POSITIONS = 512
 """In the cache while passes are timed."""
 
@@ -85,6 +86,8 @@ class FastRuntime:
         """Steps that a graph was recorded of; None where each runs by itself."""
         self.row_costs = ASSUMED
         """Up to `n_few` rows of a prompt go through compact weights, more through plain matrices."""
+        self.seconds_a_token = 0.0
+        """What reading a long prompt takes on a CPU, once `warm_up` measured it."""
         log.info("decoding with %s weights", self._weights)
 
     @staticmethod
@@ -120,7 +123,8 @@ class FastRuntime:
         if self.fixed is None:
             self._keys = [0] * USUAL_POSITIONS
             self.row_costs = measured(partial(self._try, self._few), partial(self._try, self._many))
-            log.info("passes of several rows: %s", self.row_costs)
+            self.seconds_a_token = fastest(partial(self._try, self._many), TIMED_ROWS) / TIMED_ROWS
+            log.info("passes of several rows: %s; %.2g s a token", self.row_costs, self.seconds_a_token)
         self.clear()
 
     @property

@@ -38,15 +38,15 @@ Pass = Callable[[int], object]
 
 def measured(compact: Pass, plain: Pass) -> RowCosts:
     """Makes passes of both kinds."""
-    seconds = {n_rows: _seconds(compact, n_rows) for n_rows in (1, *MEASURED)}
-    won = [n_rows for n_rows in MEASURED if seconds[n_rows] <= _seconds(plain, n_rows)]
+    seconds = {n_rows: fastest(compact, n_rows) for n_rows in (1, *MEASURED)}
+    won = [n_rows for n_rows in MEASURED if seconds[n_rows] <= fastest(plain, n_rows)]
     rows = np.arange(1, MOST_ROWS + 1)
     rising = np.maximum.accumulate(np.interp(rows, list(seconds), list(seconds.values())))
     return RowCosts(max(won, default=1), tuple((rising / seconds[1]).tolist()))
 
 
-def _seconds(read: Pass, n_rows: int) -> float:
-    """Of the fastest of some rounds, after one in which kernels are made and passes recorded."""
+def fastest(read: Pass, n_rows: int) -> float:
+    """Seconds of the fastest of some rounds, after one in which kernels are made and passes recorded."""
     read(n_rows)
     rounds = []
     for _ in range(ROUNDS):

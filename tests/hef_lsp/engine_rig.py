@@ -66,7 +66,7 @@ def parent_hit(kind: NodeKind, path: str, digest: str) -> Hit:
 
 @dataclass
 class FakeView:
-    """Holds the nodes of some hits; `fused` are the digests that have a memory."""
+    """Holds the nodes of some hits; `fused` are digests that have a memory, others get one if it `grants`."""
 
     hits: list[Hit]
     fused: set[str] = field(default_factory=set)
@@ -74,6 +74,7 @@ class FakeView:
     broken: bool = False
     memory: SuffixSnapshot = field(default_factory=SuffixSnapshot)
     wished: list[str] = field(default_factory=list)
+    grants: bool = True
 
     def __contains__(self, digest: str) -> bool:
         return any(hit.node.digest == digest for hit in self.hits)
@@ -81,8 +82,9 @@ class FakeView:
     def memories(self, digests: Sequence[str]) -> dict[str, FloatArray]:
         return {d: np.full((4, 8), len(d), dtype=np.float32) for d in digests if d in self.fused}
 
-    def wish_for(self, digests: Sequence[str]) -> None:
+    def wish_for(self, digests: Sequence[str]) -> bool:
         self.wished += digests
+        return self.grants
 
     def fuse_all(self) -> None:
         self.fused = {hit.node.digest for hit in self.hits}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from indexer.report import UpdateReport
 from indexer.source_files import FileChange, SourceFile, SourceTree
 
 FILES_A_BATCH = 2
@@ -80,6 +81,9 @@ class FakeIndex:
     def is_lost(self, error=None) -> bool:
         return False
 
+    def on_wish(self, listener: Callable[[], None]) -> None:
+        self.wish = listener
+
     def close(self) -> None:
         self.closed = True
 
@@ -131,13 +135,15 @@ class FakeIndex:
                 progress(min(start + FILES_A_BATCH, len(new)), len(new))
         self.generation += 1
 
-    def fuse_pending(self, max_batches=None, first=(), cancel=None) -> None:
+    def fuse_pending(self, max_batches=None, first=(), cancel=None) -> UpdateReport:
         self._check()
+        n_before = len(self.fused)
         for _ in range(max_batches or len(self.unfused)):
             if self.stalls or not self.unfused or (cancel is not None and cancel.cancelled):
-                return
+                break
             time.sleep(self.seconds_a_batch)
             self.compute(lambda: self.fused.append(self.unfused.pop()))
+        return UpdateReport(self.generation, encoded=len(self.fused) - n_before)
 
     def _check(self) -> None:
         self.threads.add(threading.current_thread().name)

@@ -250,6 +250,50 @@ def test_auto_is_what_the_models_prefer(preferred: str) -> None:
     assert made.engine.last_explanation.mode == preferred
 
 
+def on_demand(*missing: str) -> tuple[Rig, FakeView]:
+    """What `auto` is where slots stand for text, with digests that have no memory yet."""
+    view = view_of_all()
+    view.fused -= set(missing)
+    bundle = fake_bundle(FakeGenerator(["x", "x", "x"]), preferred_context="dense", fuses_on_demand=True)
+    return rig(view=view, mode=ContextMode.AUTO, bundle=bundle), view
+
+
+def test_auto_leaves_out_what_has_no_memory_and_tells_it_from_the_next_line_on() -> None:
+    made, view = on_demand(WIDGET.node.digest)
+    made.engine.complete(request_at("y = ║\n"), GO)
+    explanation = made.engine.last_explanation
+    assert explanation is not None and explanation.mode == "dense"
+    assert {hit.path: hit.used for hit in explanation.hits}[WIDGET.node.path] is False
+    # Ancestors have memories only where everything is fused.
+    assert {hit.kind for hit in explanation.hits} == {"chunk"}
+    assert explanation.notes == ("1 of 2 retrieved nodes are not fused yet: left out",)
+    assert view.wished == [WIDGET.node.digest]
+    view.fused.add(WIDGET.node.digest)
+    made.engine.complete(request_at("y = 1║\n"), GO)
+    made.engine.complete(request_at("y = 1\nz = ║\n"), GO)
+    counts = [len(call.prompt.pseudo_tokens) for call in made.generator.calls]
+    assert counts[0] == counts[1] < counts[2]
+    assert all(WIDGET.text.splitlines()[0] not in call.prompt_text for call in made.generator.calls)
+
+
+def test_auto_tells_nothing_while_nothing_has_a_memory() -> None:
+    made, _ = on_demand(*(hit.node.digest for hit in view_of_all().hits))
+    made.engine.complete(request_at("y = ║\n"), GO)
+    explanation = made.engine.last_explanation
+    assert explanation is not None and explanation.mode == "dense"
+    assert explanation.notes == ("2 of 2 retrieved nodes are not fused yet: left out",)
+    assert made.generator.calls[0].prompt.pseudo_tokens is None
+
+
+def test_auto_tells_text_where_nobody_makes_memories() -> None:
+    made, view = on_demand(WIDGET.node.digest)
+    view.grants = False
+    made.engine.complete(request_at("y = ║\n"), GO)
+    assert WIDGET.text.splitlines()[0] in made.generator.calls[0].prompt_text
+    assert made.engine.last_explanation is not None
+    assert made.engine.last_explanation.notes == ("1 of 2 retrieved nodes are not fused yet: 1 as text",)
+
+
 def test_what_was_told_as_text_stays_text_until_something_else_is_told() -> None:
     view = view_of_all()
     view.fused.discard(WIDGET.node.digest)

@@ -347,6 +347,16 @@ def test_fusing_that_does_not_get_on_is_not_tried_for_ever(desk: Desk) -> None:
     assert folder.status()["message"] == "1 vectors stay unfused; run the command hef.reindex"
 
 
+def test_what_is_missed_is_fused_at_once(desk: Desk) -> None:
+    desk.write(a="1")
+    folder, index = desk.settled()
+    assert index.fused == ["a.py"]
+    index.unfused.add("missed")
+    index.wish()
+    assert folder.wait_idle(PATIENCE_S)
+    assert index.fused == ["a.py", "missed"]
+
+
 def test_an_index_that_cannot_be_opened_is_told_and_tried_again(desk: Desk) -> None:
     desk.write(a="1")
     desk.indexes.trouble = OSError("database is locked")

@@ -37,6 +37,7 @@ class Rig:
     embedder: FakeEmbedder = field(default_factory=FakeEmbedder)
     fuser: FakeFuser = field(default_factory=FakeFuser)
     tokenizer_id: str = "words"
+    fuse_missed_only: bool = False
     index: Index = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,7 +52,13 @@ class Rig:
         max_disk: int = NO_LIMIT,
     ) -> Index:
         tree = SourceTree(self.root, (), 10_000, 1 << 20)
-        models = IndexModels(self.embedder, self.fuser, count_words, self.tokenizer_id)
+        models = IndexModels(
+            self.embedder,
+            self.fuser,
+            count_words,
+            self.tokenizer_id,
+            fuse_missed_only=self.fuse_missed_only,
+        )
         limits = (fused_bytes, max_memory)
         self.index = Index.open(self.cache, tree, models, compute, *limits, max_disk_bytes=max_disk)
         return self.index

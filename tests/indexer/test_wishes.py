@@ -38,3 +38,33 @@ def test_chunks_that_were_missed_are_fused_before_those_near_open_files(tmp_path
     assert rig.index.view().fused(list(digests.values())) == set(wished)
     rig.index.updater.fuse_pending()
     assert rig.index.view().fused(list(digests.values())) == set(digests.values())
+
+
+def test_where_only_what_was_missed_is_wanted_nothing_else_is_fused(tmp_path: Path) -> None:
+    rig = scanned(Rig(tmp_path / "root", tmp_path / "cache", fuse_missed_only=True))
+    assert rig.index.updater.pending() == 0
+    rig.index.updater.fuse_pending()
+    assert rig.fuser.n_encoded == 0
+    calls: list[int] = []
+    rig.index.on_wish(lambda: calls.append(rig.index.updater.pending()))
+    wished = chunks_of(rig)["folder3/file.py"]
+    rig.index.view().wish_for([])
+    assert calls == []
+    rig.index.view().wish_for([wished])
+    assert calls == [1]
+    rig.index.updater.fuse_pending()
+    status = rig.index.status()
+    assert (status.encoded, status.fused, status.pending) == (1, 0, 0)
+    assert rig.index.view().fused([wished]) == {wished}
+    rig.index.view().wish_for([wished])
+    assert rig.index.updater.pending() == 0
+
+
+def test_what_was_missed_and_is_gone_is_not_wanted_any_more(tmp_path: Path) -> None:
+    rig = scanned(Rig(tmp_path / "root", tmp_path / "cache", fuse_missed_only=True))
+    rig.index.view().wish_for([chunks_of(rig)["folder3/file.py"]])
+    rig.delete("folder3/file.py")
+    rig.changed("folder3/file.py")
+    assert rig.index.updater.pending() == 0
+    rig.index.updater.fuse_pending()
+    assert rig.index.status().encoded == 0

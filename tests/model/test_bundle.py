@@ -17,8 +17,10 @@ from model.generator import HfGenerator
 from model.hub import ModelHub
 from model.loading import LoadedModel
 from model.protocols import NeverCancelled, Prompt, StopRule
+from model.runtime import fast_runtime
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
+from model.slots.maps import SlotMaps
 from model.tokenization import HfTokenizer
 
 
@@ -199,6 +201,31 @@ def test_number_type_of_a_start_does_not_rename_the_vectors(folder: Path, hub: M
         loaded.model.to(dtype)
         ids.append(default_checkpoint(loaded).fuser_id)
     assert ids[0] == ids[1]
+
+
+@pytest.mark.parametrize(
+    ("generator", "seconds", "wanted"),
+    [(None, 0.01, "dense"), (None, 0.001, "text"), ("another", 0.01, "text")],
+)
+def test_auto_reads_slots_where_maps_are_of_this_very_generator_and_text_takes_long(
+    folder: Path,
+    hub: ModelHub,
+    monkeypatch: pytest.MonkeyPatch,
+    generator: str | None,
+    seconds: float,
+    wanted: str,
+) -> None:
+    monkeypatch.setattr(fast_runtime, "fastest", lambda _, n_rows: seconds * n_rows)
+    plain = load(folder, hub, memories="slots")
+    assert plain.preferred_context == "text"
+    layout = plain.generator.slot_layout
+    assert layout is not None
+    shape = layout.n_heads, 2, layout.head_size, layout.head_size
+    maps = SlotMaps(torch.zeros(shape), {"generator": generator or plain.generator.model_id})
+    monkeypatch.setattr(SlotMaps, "for_generator", lambda _: maps)
+    learnt = load(folder, hub, memories="auto")
+    assert learnt.preferred_context == wanted and learnt.fuses_on_demand
+    assert learnt.projector is not None and learnt.projector.model_id.endswith(maps.digest)
 
 
 def test_without_a_checkpoint_the_generator_is_plain_and_text_is_used(folder: Path, hub: ModelHub) -> None:
