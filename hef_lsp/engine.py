@@ -66,6 +66,7 @@ class _Job:
     n_wanted: int
     max_tokens: int
     deadline_s: float
+    alternatives_s: float
 
 
 class CompletionEngine:
@@ -149,6 +150,7 @@ class CompletionEngine:
             n_wanted=max(1, min(request.n_alternatives, completion.alternatives)) if request.invoked else 1,
             max_tokens=min(max_tokens, self._models.generator.context_window // LARGEST_ANSWER),
             deadline_s=received_s + completion.deadline_ms / 1000,
+            alternatives_s=received_s + completion.alternatives_ms / 1000,
         )
 
     def _fingerprint(self, settings: Settings, has_view: bool) -> str:
@@ -197,7 +199,10 @@ class CompletionEngine:
         if not job.request.ahead:
             self._log.add(explanation)
         if texts or _ended_by_itself(generations):
-            self._store.put(job.place, texts, job.multiline, job.n_wanted, context.sources, explanation)
+            n_asked = len(
+                generations
+            )  # who asks again for more gets them: the first ones are read in no time
+            self._store.put(job.place, texts, job.multiline, n_asked, context.sources, explanation)
         return [_suggestion(job.request, text) for text in texts]
 
     def _remembered(self, job: _Job) -> Remembered | None:
@@ -209,10 +214,13 @@ class CompletionEngine:
     def _generate(
         self, job: _Job, built: BuiltPrompt, cancel: CancelSignal, clock: StageClock
     ) -> list[Generation] | None:
-        """One generation for each alternative, None after a cancel; they share deadline and KV cache."""
+        """One generation for each alternative there is time for, None after a cancel.
+
+        They share deadline and KV cache.
+        """
         generations: list[Generation] = []
         for branch in range(job.n_wanted):
-            if generations and time.monotonic() >= job.deadline_s:
+            if generations and not _has_time_for_another(job, generations[-1]):
                 break
             rule = StopRule(
                 max_tokens=job.max_tokens,
@@ -232,6 +240,12 @@ class CompletionEngine:
             clock.add("decode", generation.decode_ms)
             generations.append(generation)
         return generations
+
+
+def _has_time_for_another(job: _Job, last: Generation) -> bool:
+    """Whether the first alternative may wait for another that takes as long as the last did."""
+    ready_s = time.monotonic() + last.decode_ms / 1000
+    return ready_s < min(job.alternatives_s, job.deadline_s)
 
 
 def _texts(job: _Job, generations: Sequence[Generation], secrets: frozenset[str]) -> tuple[str, ...]:

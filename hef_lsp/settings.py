@@ -129,6 +129,12 @@ class CompletionSettings:
     )
     max_block_tokens: int = _doc(160, "Most new tokens of a suggested block.", 1, 2048)
     alternatives: int = _doc(3, "How many suggestions an invoked request may return.", 1, 10)
+    alternatives_ms: int = _doc(
+        1000,
+        "For how long after an invoked request the first suggestion waits for further ones, in milliseconds.",
+        0,
+        LONGEST_DEADLINE_MS,
+    )
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,10 @@ def _answer(
         model=ModelSettings(name=model),
         context=dataclasses.replace(ContextSettings(), mode=context),
         completion=dataclasses.replace(
-            CompletionSettings(), alternatives=n_alternatives, deadline_ms=LONGEST_DEADLINE_MS
+            CompletionSettings(),
+            alternatives=n_alternatives,
+            deadline_ms=LONGEST_DEADLINE_MS,
+            alternatives_ms=LONGEST_DEADLINE_MS,
         ),
     )
     from hef_lsp.local import local_session

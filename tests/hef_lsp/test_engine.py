@@ -76,6 +76,16 @@ def test_an_invoked_request_gets_alternatives_each_once_best_first() -> None:
     assert made.generator.calls[1].generation.n_prefilled == 0
 
 
+def test_the_first_alternative_does_not_wait_for_slow_ones_and_who_asks_again_gets_more() -> None:
+    made = rig(["foo()", "bar()", "baz()"], completion=CompletionSettings(alternatives_ms=0))
+    request = request_at("x = ║\n", invoked=True, n_alternatives=3)
+    assert [s.text for s in made.engine.complete(request, GO)] == ["foo()"]
+    assert made.engine.lookup(request) is None
+    assert made.engine.lookup(request_at("x = ║\n")) is not None
+    made.settings = dataclasses.replace(made.settings, completion=CompletionSettings())
+    assert [s.text for s in made.engine.complete(request, GO)] == ["foo()", "bar()", "baz()"]
+
+
 def test_an_automatic_request_gets_one() -> None:
     made = rig(["foo()", "bar()"])
     assert len(made.engine.complete(request_at("x = ║\n", n_alternatives=3), GO)) == 1
