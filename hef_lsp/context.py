@@ -176,6 +176,15 @@ class ContextBuilder:
         text = self._text(asked)
         return replace(text, notes=(*dense.notes, *text.notes))
 
+    def wish(self, request: CompletionRequest, view: IndexView, settings: ContextSettings) -> None:
+        """Has memories made of what a later `request` would be told."""
+        asked = _Asked(request, view, settings, StageClock(), None)
+        found = self._retrieve(asked, ContextMode.DENSE)
+        if found is not None and found.worth_telling:
+            digests = [hit.node.digest for hit in found.hits if hit.text]
+            fused = self._guard.attempt("memories", lambda: view.fused(digests)) or set()
+            view.wish_for([digest for digest in digests if digest not in fused], for_later=True)
+
     def _text(self, asked: _Asked) -> Context:
         found = self._retrieve(asked, ContextMode.TEXT)
         if found is None:

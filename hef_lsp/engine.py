@@ -28,6 +28,7 @@ from hef_lsp.retrieved import still_current
 from hef_lsp.settings import Settings
 from hef_lsp.stage_guard import StageGuard
 from hef_lsp.told import KnownSecrets
+from hef_lsp.wishing_ahead import WishingAhead
 from indexer.never_source import is_secret_file
 from indexer.retriever import Retriever
 from indexer.suffix_index import SuffixSnapshot
@@ -88,6 +89,7 @@ class CompletionEngine:
         self._secrets = KnownSecrets()
         self._remembering = Remembering(models.generator.tokenizer)
         self._contexts = ContextBuilder(models, retriever or Retriever(models.embedder), self._guard)
+        self._wishing = WishingAhead(models, self._contexts)
 
     @property
     def last_explanation(self) -> Explanation | None:
@@ -102,6 +104,7 @@ class CompletionEngine:
         """Drop what is kept of a closed document."""
         self._store.forget(uri)
         self._remembering.forget(uri)
+        self._wishing.forget(uri)
         self._models.generator.close_text(uri)
         self._log.forget(uri)
 
@@ -122,13 +125,15 @@ class CompletionEngine:
             self._guard.attempt("looking ahead", lambda: self._complete(self._job(request), cancel))
 
     def read_on(self, request: CompletionRequest, cancel: CancelSignal) -> bool:
-        """Reads a piece of an open document before anybody asks; whether more is left to read."""
+        """Reads a piece of an open document before anybody asks, and then has memories made of what its
+        places would be told; whether more is left to do."""
         n_tokens = self._settings().context.open_file_tokens
         if not n_tokens or cancel.cancelled or is_secret_file(request.path):
             return False
         with one_core_left():
             read = partial(read_piece, self._models.generator, request, n_tokens, cancel)
-            return self._guard.attempt("reading an open file", read) or False
+            is_more = self._guard.attempt("reading an open file", read) or False
+            return is_more or self._wishing.wish_on(request, self._view_of(request), self._settings().context)
 
     def _job(self, request: CompletionRequest) -> _Job:
         settings, view = self._settings(), self._view_of(request)

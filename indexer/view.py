@@ -120,9 +120,10 @@ class IndexView:
         flat = self.store.vectors(list(dict.fromkeys(digests)), self.fuser_id)
         return {digest: vector.reshape(self.memory_shape) for digest, vector in flat.items()}
 
-    def wish_for(self, digests: Sequence[str]) -> bool:
-        """Memories that were missed, the most wanted first: they are made before all others."""
-        return self.wishes.add(digests)
+    def wish_for(self, digests: Sequence[str], for_later: bool = False) -> bool:
+        """Memories that were missed, the most wanted first: they are made before all others, those that are
+        wanted now before those `for_later`. Whether they are made at all."""
+        return self.wishes.add(digests, for_later)
 
     def fused(self, digests: Sequence[str]) -> set[str]:
         """Those of `digests` that have a memory by now."""

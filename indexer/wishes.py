@@ -13,7 +13,7 @@ MOST_WISHES = 1024
 
 
 class Wishes:
-    """Digests, the last wished for first; the oldest are forgotten."""
+    """Digests, the last wished for first, those for later last; what is wanted least is forgotten."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,12 +23,17 @@ class Wishes:
         self.are_granted: Callable[[], bool] = _nobody_grants
         """Whether anybody makes memories, and has room for more."""
 
-    def add(self, digests: Sequence[str]) -> bool:
+    def add(self, digests: Sequence[str], for_later: bool = False) -> bool:
         """`digests`, the most wanted first; whether they will have a memory."""
         with self._lock:
-            for digest in reversed(digests):
-                self._wished[digest] = None
-                self._wished.move_to_end(digest)
+            if for_later:
+                known = self._wished
+                new = dict.fromkeys(digest for digest in reversed(digests) if digest not in known)
+                self._wished = OrderedDict({**new, **known})
+            else:
+                for digest in reversed(digests):
+                    self._wished[digest] = None
+                    self._wished.move_to_end(digest)
             while len(self._wished) > MOST_WISHES:
                 self._wished.popitem(last=False)
         if digests:

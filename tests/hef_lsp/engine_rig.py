@@ -66,28 +66,36 @@ def parent_hit(kind: NodeKind, path: str, digest: str) -> Hit:
 
 @dataclass
 class FakeView:
-    """Holds the nodes of some hits; `fused` are digests that have a memory, others get one if it `grants`."""
+    """Holds the nodes of some hits; `ready` are digests that have a memory, others get one if it `grants`."""
 
     hits: list[Hit]
-    fused: set[str] = field(default_factory=set)
+    ready: set[str] = field(default_factory=set)
     generation: int = 1
     broken: bool = False
     memory: SuffixSnapshot = field(default_factory=SuffixSnapshot)
     wished: list[str] = field(default_factory=list)
+    wished_later: list[str] = field(default_factory=list)
     grants: bool = True
 
     def __contains__(self, digest: str) -> bool:
         return any(hit.node.digest == digest for hit in self.hits)
 
     def memories(self, digests: Sequence[str]) -> dict[str, FloatArray]:
-        return {d: np.full((4, 8), len(d), dtype=np.float32) for d in digests if d in self.fused}
+        return {d: np.full((4, 8), len(d), dtype=np.float32) for d in digests if d in self.ready}
 
-    def wish_for(self, digests: Sequence[str]) -> bool:
-        self.wished += digests
+    def wish_for(self, digests: Sequence[str], for_later: bool = False) -> bool:
+        (self.wished_later if for_later else self.wished).extend(digests)
         return self.grants
 
+    @property
+    def files(self) -> set[str]:
+        return {hit.node.path for hit in self.hits}
+
+    def fused(self, digests: Sequence[str]) -> set[str]:
+        return self.ready & set(digests)
+
     def fuse_all(self) -> None:
-        self.fused = {hit.node.digest for hit in self.hits}
+        self.ready = {hit.node.digest for hit in self.hits}
 
     def change(self, hit: Hit, text: str) -> None:
         """The chunk's text was edited and the index followed."""

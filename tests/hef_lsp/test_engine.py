@@ -176,7 +176,7 @@ def test_dense_mode_gives_pseudo_tokens_of_chunks_and_ancestors() -> None:
 
 def test_dense_mode_takes_the_memories_that_exist() -> None:
     view = view_of_all()
-    view.fused.discard(WIDGET.node.digest)
+    view.ready.discard(WIDGET.node.digest)
     made = rig(["x"], view, ContextMode.DENSE)
     made.engine.complete(request_at("y = ║\n"), GO)
     explanation = made.engine.last_explanation
@@ -193,7 +193,7 @@ def test_dense_mode_takes_the_memories_that_exist() -> None:
 @pytest.mark.parametrize("as_slots", [True, False])
 def test_slots_tell_the_texts_that_they_stand_for(as_slots: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     view = view_of_all()
-    view.fused.discard(WIDGET.node.digest)
+    view.ready.discard(WIDGET.node.digest)
     made = rig(["x"], view, ContextMode.DENSE)
     slots = SlotPairs(np.zeros(3, dtype=np.int64), np.zeros((3, 4), dtype=np.float32))
     if as_slots:
@@ -215,7 +215,7 @@ def test_no_slots_tell_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_dense_mode_says_where_a_text_did_not_fit() -> None:
     view = view_of_all()
-    view.fused.discard(WIDGET.node.digest)
+    view.ready.discard(WIDGET.node.digest)
     made = rig(["x"], view, ContextMode.DENSE)
     little = ContextSettings(ContextMode.DENSE, text_tokens=1)
     made.settings = dataclasses.replace(made.settings, context=little)
@@ -263,7 +263,7 @@ def test_auto_is_what_the_models_prefer(preferred: str) -> None:
 def on_demand(*missing: str) -> tuple[Rig, FakeView]:
     """What `auto` is where slots stand for text, with digests that have no memory yet."""
     view = view_of_all()
-    view.fused -= set(missing)
+    view.ready -= set(missing)
     bundle = fake_bundle(FakeGenerator(["x", "x", "x"]), preferred_context="dense", fuses_on_demand=True)
     return rig(view=view, mode=ContextMode.AUTO, bundle=bundle), view
 
@@ -278,7 +278,7 @@ def test_auto_leaves_out_what_has_no_memory_and_tells_it_from_the_next_line_on()
     assert {hit.kind for hit in explanation.hits} == {"chunk"}
     assert explanation.notes == ("1 of 2 retrieved nodes are not fused yet: left out",)
     assert view.wished == [WIDGET.node.digest]
-    view.fused.add(WIDGET.node.digest)
+    view.ready.add(WIDGET.node.digest)
     made.engine.complete(request_at("y = 1║\n"), GO)
     made.engine.complete(request_at("y = 1\nz = ║\n"), GO)
     counts = [len(call.prompt.pseudo_tokens) for call in made.generator.calls]
@@ -306,11 +306,11 @@ def test_auto_tells_text_where_nobody_makes_memories() -> None:
 
 def test_what_was_told_as_text_stays_text_until_something_else_is_told() -> None:
     view = view_of_all()
-    view.fused.discard(WIDGET.node.digest)
+    view.ready.discard(WIDGET.node.digest)
     made = rig(["x", "x", "x"], view, ContextMode.DENSE)
     widget = WIDGET.text.splitlines()[0]
     made.engine.complete(request_at("y = ║\n"), GO)
-    view.fused.add(WIDGET.node.digest)
+    view.ready.add(WIDGET.node.digest)
     made.engine.complete(request_at("y = 1\nz = ║\n"), GO)
     first, second = (call.prompt_text for call in made.generator.calls)
     assert widget in first and second.startswith(first[: first.index(widget)]) and widget in second

@@ -16,6 +16,17 @@ def test_the_last_wish_comes_first_and_the_oldest_are_forgotten() -> None:
     assert len(wishes.ranks()) == MOST_WISHES and "a" not in wishes.ranks()
 
 
+def test_what_is_wanted_later_comes_last_and_is_forgotten_first() -> None:
+    wishes = Wishes()
+    wishes.add(["a", "b"])
+    wishes.add(["later", "b"], for_later=True)
+    wishes.add(["latest"], for_later=True)
+    wishes.add(["c"])
+    assert list(wishes.ranks()) == ["c", "a", "b", "later", "latest"]
+    wishes.add([str(n) for n in range(MOST_WISHES - 4)])
+    assert "latest" not in wishes.ranks() and "later" in wishes.ranks()
+
+
 def chunks_of(rig: Rig) -> dict[str, str]:
     """The digest of each file's only chunk."""
     nodes = rig.index.view().hierarchy.nodes()
