@@ -176,9 +176,15 @@ class ContextBuilder:
         text = self._text(asked)
         return replace(text, notes=(*dense.notes, *text.notes))
 
-    def wish(self, request: CompletionRequest, view: IndexView, settings: ContextSettings) -> None:
+    def wish(
+        self,
+        request: CompletionRequest,
+        view: IndexView,
+        settings: ContextSettings,
+        remembered: Remembered | None,
+    ) -> None:
         """Has memories made of what a later `request` would be told."""
-        asked = _Asked(request, view, settings, StageClock(), None)
+        asked = _Asked(request, view, settings, StageClock(), remembered)
         found = self._retrieve(asked, ContextMode.DENSE)
         if found is not None and found.worth_telling:
             digests = [hit.node.digest for hit in found.hits if hit.text]

@@ -89,7 +89,7 @@ class CompletionEngine:
         self._secrets = KnownSecrets()
         self._remembering = Remembering(models.generator.tokenizer)
         self._contexts = ContextBuilder(models, retriever or Retriever(models.embedder), self._guard)
-        self._wishing = WishingAhead(models, self._contexts)
+        self._wishing = WishingAhead(models, self._contexts, self._remembering)
 
     @property
     def last_explanation(self) -> Explanation | None:
@@ -133,7 +133,10 @@ class CompletionEngine:
         with one_core_left():
             read = partial(read_piece, self._models.generator, request, n_tokens, cancel)
             is_more = self._guard.attempt("reading an open file", read) or False
-            return is_more or self._wishing.wish_on(request, self._view_of(request), self._settings().context)
+            if is_more or cancel.cancelled:
+                return is_more
+            wish = partial(self._wishing.wish_on, request, self._view_of(request), self._settings().context)
+            return self._guard.attempt("wishing for memories", wish) or False
 
     def _job(self, request: CompletionRequest) -> _Job:
         settings, view = self._settings(), self._view_of(request)

@@ -51,6 +51,12 @@ class Remembering:
         session = own.session(workspace, request.path, request.told.prefix)
         return Remembered(session, own.above, self._counter)
 
+    def glance(self, request: CompletionRequest, workspace: SuffixSnapshot) -> Remembered:
+        """For a place where nobody is: nothing of it is kept, and nobody will ask how the memory has done."""
+        own = OpenFileMemory(self._tokenizer.encode)
+        session = own.session(workspace, request.path, request.told.prefix, n_recorded=0)
+        return Remembered(session, own.above, self._counter)
+
     def forget(self, uri: str) -> None:
         """Drops what is kept of a closed document. Any thread."""
         self._open_files.pop(uri, None)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hef_lsp.context import ContextBuilder, Models, fusing
+from hef_lsp.remembering import Remembering
 from hef_lsp.request import CompletionRequest
 from hef_lsp.settings import ContextSettings
 
@@ -37,8 +38,8 @@ class WishingAhead:
     """A place is asked about once until its document is closed, and again where the index had read less then:
     an edit is asked about by whoever made it."""
 
-    def __init__(self, models: Models, contexts: ContextBuilder) -> None:
-        self._models, self._contexts = models, contexts
+    def __init__(self, models: Models, contexts: ContextBuilder, remembering: Remembering) -> None:
+        self._models, self._contexts, self._remembering = models, contexts, remembering
         self._asked: dict[str, _Asked] = {}
 
     def wish_on(self, request: CompletionRequest, view: IndexView | None, settings: ContextSettings) -> bool:
@@ -47,7 +48,8 @@ class WishingAhead:
             return False
         place = self._next(request, len(view.files))
         if place is not None:
-            self._contexts.wish(place, view, settings)
+            remembered = self._remembering.glance(place, view.memory) if settings.memory else None
+            self._contexts.wish(place, view, settings, remembered)
         return place is not None
 
     def forget(self, uri: str) -> None:

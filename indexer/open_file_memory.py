@@ -36,12 +36,14 @@ class OpenFileMemory:
         self._ids: list[int] = []
         self._guesses: list[Guess | None] = []
 
-    def session(self, snapshot: SuffixSnapshot, path: str, prefix: str) -> SuffixSession:
-        """The memory for a request at the end of `prefix`."""
+    def session(
+        self, snapshot: SuffixSnapshot, path: str, prefix: str, n_recorded: int = RECORDED
+    ) -> SuffixSession:
+        """The memory for a request at the end of `prefix`, with a record of the last `n_recorded` tokens."""
         ids = self._encoded(_window(prefix))[-MOST_OWN_TOKENS:]
         self._keep_guesses(ids)
         session = SuffixSession(snapshot, path, ids)
-        session.record = self._record(session, ids)
+        session.record = self._record(session, ids, n_recorded)
         return session
 
     @property
@@ -70,8 +72,8 @@ class OpenFileMemory:
         self._guesses = self._guesses[:n_same] + [None] * (len(ids) - n_same)
         self._ids = ids
 
-    def _record(self, session: SuffixSession, ids: Sequence[int]) -> TrackRecord:
-        places = range(max(1, len(ids) - RECORDED), len(ids))
+    def _record(self, session: SuffixSession, ids: Sequence[int], n_recorded: int) -> TrackRecord:
+        places = range(max(1, len(ids) - n_recorded), len(ids))
         guesses = [self._guess(session, ids, place) for place in places]
         short = [hit for length, hit in guesses if 0 < length < LONG]
         long = [hit for length, hit in guesses if length >= LONG]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from fakes import FakeGenerator, ManualCancel, fake_bundle
 
+from hef_lsp.remembering import Remembering
 from hef_lsp.settings import ContextMode
 from hef_lsp.wishing_ahead import MOST_PLACES
+from indexer.suffix_index import SuffixIndex
 from tests.hef_lsp.engine_rig import FakeView, Rig, chunk_hit, request_at, rig
 
 READY, MISSED = chunk_hit("lib/ready.py", "def ready(): ..."), chunk_hit("lib/missed.py", "def missed(): ...")
@@ -71,3 +74,19 @@ def test_elsewhere_nothing_is_searched_for_beforehand(
     one = made(mode, preferred, on_demand)
     assert worked(one, text_of(100)) == 0
     assert not one.retriever.queries
+
+
+def test_another_place_is_remembered_as_it_would_be_there_and_the_cursors_memory_stays() -> None:
+    one = made()
+    index = SuffixIndex(10_000)
+    encode = one.generator.tokenizer.encode
+    index.update({"lib/a.py": np.array(encode("".join(f"one = two({n})\nthree = {n}\n" for n in range(9))))})
+    remembering = Remembering(one.generator.tokenizer)
+    here, there = request_at("x = 1\n║\none = two(3)\n"), request_at("x = 1\none = two(3)\n║")
+    before = remembering.at(here, index.snapshot())
+    glanced = remembering.glance(there, index.snapshot())
+    assert remembering.at(here, index.snapshot()).above == before.above
+    assert glanced.session.record.n_positions == 0
+    asked = remembering.at(there, index.snapshot())
+    assert glanced.lines_alike() == asked.lines_alike() != ()
+    assert asked.session.record.n_positions > 0
