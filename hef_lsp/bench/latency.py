@@ -17,7 +17,7 @@ from typing import Any
 from hef_lsp.bench.figures import Report, Spread, percentiles, setting_of
 from hef_lsp.bench.replay import REFUSED, Replay, Reply, TypingPlan, measure_stops, type_passage
 from hef_lsp.bench.source_lines import Passage, passages_to_type
-from hef_lsp.evaluation.arms import served_arm_of
+from hef_lsp.evaluation.arms import served_options
 from hef_lsp.lsp_client import editor_client
 
 BASELINE = "none"
@@ -81,7 +81,7 @@ async def measure_arm(
 
 def options_of(arm: str, options: dict[str, Any]) -> dict[str, Any]:
     """Settings for the server. Raises UnknownArm for an arm that they cannot make."""
-    return {**options, "context": {**options.get("context", {}), **served_arm_of(arm).context_options}}
+    return {**options, "context": {**options.get("context", {}), **served_options(arm)}}
 
 
 def summary_of(replay: Replay) -> Report:

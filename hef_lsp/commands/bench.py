@@ -33,7 +33,11 @@ JsonFile = Annotated[
 def latency(
     workspace: Annotated[Path, typer.Option(help="The folder whose files are typed.")],
     arms: Annotated[
-        str, typer.Option(help="none, text, dense, also with +memory; commas between. Default: these six.")
+        str,
+        typer.Option(
+            help="none, text, dense, also with +memory; auto, the server as it comes; commas between. "
+            "Default: the first six."
+        ),
     ] = "",
     files: Annotated[int, typer.Option(min=1, help="How many files are typed in.")] = 5,
     lines: Annotated[int, typer.Option(min=1, help="How many lines in a row in each.")] = 3,

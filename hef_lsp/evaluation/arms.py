@@ -51,6 +51,9 @@ file read before anyone asks, which is the server's default."""
 EXTRAS = frozenset({MEMORY, PLAIN, LORA, SURE, READ})
 SERVED = (NONE, TEXT, DENSE)
 """Kinds that the server's settings can make; the others want another engine or other vectors."""
+SHIPPED = "auto"
+"""The server as it comes. Only one that goes on can be asked for it: what it tells depends on what was asked
+before."""
 LARGEST_BUDGET = 4096
 LINE_TOKENS = 64
 BLOCK_TOKENS = 256
@@ -124,16 +127,24 @@ def arms_of(names: str) -> list[Arm]:
 def check_served(names: Iterable[str]) -> None:
     """Raises UnknownArm for one that the real server cannot be asked for."""
     for name in names:
-        served_arm_of(name)
+        served_options(name)
+
+
+def served_options(name: str) -> dict[str, Any]:
+    """The fields of `ContextSettings` for an arm that the real server can be asked for, `SHIPPED` among them.
+
+    Raises UnknownArm, with what is known.
+    """
+    return {} if name == SHIPPED else served_arm_of(name).context_options
 
 
 def served_arm_of(name: str) -> Arm:
-    """One that the real server can be asked for. Raises UnknownArm, with what is known."""
+    """One that the real server can be asked for by settings. Raises UnknownArm, with what is known."""
     arm = arm_of(name)
     if arm.kind not in SERVED or arm.plain:
         raise UnknownArm(
             f"the server knows no arm {name!r}; it has {', '.join(SERVED)}, each with +{MEMORY}, +{SURE} or "
-            f"+{READ}, and with a budget as in text:256"
+            f"+{READ}, and with a budget as in text:256, and {SHIPPED}, as it comes"
         )
     return arm
 

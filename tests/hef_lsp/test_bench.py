@@ -143,6 +143,7 @@ def test_each_arm_is_asked_of_the_server_by_its_settings() -> None:
     assert latency.options_of("dense:64+sure+read", options)["context"] == dense
     none = {"hits": 3, "mode": "none", "memory": False, "least_shared": 0, "open_file_tokens": 0}
     assert latency.options_of("none", options)["context"] == none
+    assert latency.options_of("auto", options) == options
 
 
 @pytest.mark.parametrize("arm", ["random", "iterative", "leaves", "text+plain"])
