@@ -26,6 +26,7 @@ from hef_lsp.context import fusing
 from hef_lsp.documents import DocumentStore, TextChange
 from hef_lsp.edits import Edits
 from hef_lsp.file_events import place_of
+from hef_lsp.lending import lend, lend_again, take_back
 from hef_lsp.places import index_directory, user_folder
 from hef_lsp.progress import Report, StatusTeller, report_of
 from hef_lsp.reading_ahead import ReadingAhead
@@ -225,10 +226,8 @@ class Session:
         self._attach(folder)
 
     def _attach(self, folder: WorkspaceFolder) -> None:
-        """Gives the folder the models, without the fuser where no memory would be read."""
         if self.models is not None:
-            reads, missed_only = fusing(self.settings.context, self.models)
-            folder.attach_models(self.models if reads else replace(self.models, fuser=None), missed_only)
+            lend(folder, self.models, self.settings.context)
 
     def _close_folder(self, root: Path) -> None:
         """In another thread, because it may wait for the batch under way."""
@@ -250,6 +249,7 @@ class Session:
         """Frees what the generator holds; the indexes go on with an embedder and a tokenizer."""
         if self.models is None or self.lane.keystroke_waiting():
             return
+        take_back(self.folders.values(), self.models, self.settings.context)
         self.engine = self.models = None
         self._are_away = True
         self.answering.cancel_all()
@@ -304,8 +304,7 @@ class Session:
         self._report_models(Report("ready"))
         self.reading.go_on()
         for folder in self.folders.values():
-            if not (were_away and folder.has_models):
-                self._attach(folder)
+            (lend_again if were_away else lend)(folder, self.models, self.settings.context)
 
     def _failed(self, error: BaseException) -> None:
         """A keystroke never fails for it: completions stay empty, and the user is told once."""

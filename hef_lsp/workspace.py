@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from hef_lsp.collector import settle
 from hef_lsp.index_directory import IndexDirectory
 from hef_lsp.index_directory import stored_status as _stored_status
 from hef_lsp.index_work import IndexParts, Work
@@ -185,6 +186,8 @@ class WorkspaceFolder:
         if self._place is None:
             purpose = "" if settings.enabled else OPEN_FILES_ONLY
             self._place = IndexDirectory.claim(self._cache_dir, self.root, purpose, share=settings.enabled)
+        else:
+            settle()  # the parts of the index that was open hold each other, and its fuser a generator
         place, memory = self._place, settings.max_memory_mib << 20
         if not place.take_over():
             return self._follow(place, parts, memory)

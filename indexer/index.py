@@ -274,6 +274,7 @@ class Index:
 
     def close(self) -> None:
         """Saves the exact memory, closes the database and lets another process write. Again is fine."""
+        self._state.wishes.close()
         try:
             if self._memory is not None:
                 self._memory.save()
