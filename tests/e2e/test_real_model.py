@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
+from waiting import until
 
 from hef_lsp.cli import app
+from hef_lsp.documents import DocumentSnapshot
 from hef_lsp.lsp_client import EditorClient, editor_client
-from hef_lsp.settings import ContextSettings
+from hef_lsp.models_loading import load_models
+from hef_lsp.request import CompletionRequest
+from hef_lsp.scheduling import LanePriority
+from hef_lsp.server import create_server
+from hef_lsp.settings import ContextSettings, ModelSettings, Settings
+from model import bundle
+from model.protocols import NeverCancelled
 
 pytestmark = pytest.mark.real_model
 LEDGER = """class Ledger:
@@ -27,6 +38,7 @@ def monthly(ledger: Ledger) -> None:
 OPTIONS: dict[str, Any] = {
     "model": {"name": "smollm2-135m", "offline": True},
     "completion": {"deadlineMs": 60_000},
+    "context": {"mode": "text"},
 }
 
 
@@ -86,6 +98,42 @@ async def test_the_server_indexes_follows_an_edit_completes_and_explains(
         await editor.command("hef.setContext", "none")
         _, explanation = await completed(editor, workspace)
         assert (explanation["mode"], explanation["n_pseudo_tokens"], explanation["hits"]) == ("none", 0, [])
+
+
+@pytest.mark.parametrize(("patience_s", "context"), [(0.0, "dense"), (1e9, "text")])
+async def test_auto_tells_slots_of_what_was_missed_where_text_takes_too_long(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience_s: float, context: str
+) -> None:
+    monkeypatch.setattr(bundle, "PATIENCE_S", patience_s)
+    settings = dataclasses.replace(Settings(), model=ModelSettings("smollm2-135m", offline=True))
+    session = create_server(lambda _, say: load_models(settings.model, say), tmp_path / "cache").session
+    session.roots, session.client_watches = [workspace], True
+    session.open()
+    try:
+        await until(lambda: session.engine is not None and session.report().state == "ready")
+        (folder,) = session.folders.values()
+        file, text = workspace / "pkg" / "report.py", REPORT + "        ledger.post_"
+        document = DocumentSnapshot.of(file.as_uri(), 1, "python", text)
+        request = CompletionRequest(document, "pkg/report.py", str(workspace), len(text), invoked=True)
+        engine, explained = session.engine, []
+        for _ in range(2):
+            ask = partial(engine.complete, request, NeverCancelled())
+            assert await asyncio.wrap_future(session.lane.submit(LanePriority.KEYSTROKE, ask))
+            explained.append(engine.last_explanation)
+            await until(lambda: folder.wait_idle(0))
+            engine.forget(document.uri)
+        first, then = explained
+        assert (first.mode, then.mode) == (context, context)
+        assert "ledger.py" in {hit.path for hit in first.hits}
+        if context == "dense":
+            assert first.n_pseudo_tokens == first.n_context_tokens == 0
+            assert "left out" in first.notes[0] and not then.notes
+            assert then.n_pseudo_tokens > 0
+            assert folder.status()["encoded"] == len({hit.path for hit in first.hits})
+        else:
+            assert first.n_context_tokens > 0 and folder.status()["encoded"] == 0
+    finally:
+        session.close()
 
 
 def test_index_status_complete_and_explain_from_the_command_line(workspace: Path, tmp_path: Path) -> None:
