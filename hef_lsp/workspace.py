@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hef_lsp.collector import settle
+from hef_lsp.index_agenda import Step
 from hef_lsp.index_directory import IndexDirectory
 from hef_lsp.index_directory import stored_status as _stored_status
 from hef_lsp.index_work import IndexParts, Work
@@ -155,9 +156,10 @@ class WorkspaceFolder:
             state = "error"
         elif self._models is None and state == "ready":
             state = "waiting for the model"
+        figures, place = self._writer.figures(), self._place
+        if state == Step.FUSE and self._models and self._models.fuse_missed_only and figures.get("pending"):
+            state, done, total = "ready", 0, 0  # nobody waits for what comes with every other line
         report: Status = {"root": str(self.root), "state": state, "done": done, "total": total}
-        figures = self._writer.figures()
-        place = self._place
         notes = [*filter(None, [place and place.note]), *figures.pop("index_notes", ())]
         return {**report, "message": message, "notes": notes, **figures}
 

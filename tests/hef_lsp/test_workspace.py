@@ -357,6 +357,21 @@ def test_what_is_missed_is_fused_at_once(desk: Desk) -> None:
     assert index.fused == ["a.py", "missed"]
 
 
+def test_fusing_what_was_missed_is_not_told_as_work(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hef_lsp.index_writer.TYPING_S", 0.15)
+    desk.write(a="1")
+    folder = desk.folder(attach=False)
+    folder.attach_models(fake_bundle(), fuse_missed_only=True)
+    assert folder.wait_idle(PATIENCE_S)
+    index = desk.indexes.last
+    desk.lane.run(LanePriority.KEYSTROKE, lambda: None)
+    index.unfused.add("missed")
+    index.wish()
+    assert not folder.wait_idle(0.01)
+    assert (folder.status()["state"], folder.status()["pending"]) == ("ready", 1)
+    assert folder.wait_idle(PATIENCE_S) and "missed" in index.fused
+
+
 def test_an_index_that_cannot_be_opened_is_told_and_tried_again(desk: Desk) -> None:
     desk.write(a="1")
     desk.indexes.trouble = OSError("database is locked")
