@@ -29,5 +29,5 @@ def open_text_of(request: CompletionRequest, n_tokens: int) -> OpenText:
     told, most = request.told, min(n_tokens * MOST_CHARS_PER_TOKEN, PREFIX_CHARS)
     start = filled_up(max(0, len(told.prefix) - most), max(1, most // 8))
     start = told.prefix.find("\n", start - 1) + 1 if start else 0
-    before = path_line(line_comment(request.language), request.path) + told.prefix[start:]
-    return OpenText(request.document.uri, before, told.suffix[:most])
+    head = path_line(line_comment(request.language), request.path)
+    return OpenText(request.document.uri, head + told.prefix[start:], told.suffix[:most], head)

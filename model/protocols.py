@@ -160,11 +160,15 @@ class Projector(Protocol):
 
 @dataclass(frozen=True)
 class OpenText:
-    """A file that is open, `before` the cursor and `after` it; `name` tells it from others."""
+    """A file that is open, `before` the cursor and `after` it; `name` tells it from others.
+
+    `head` is how `before` begins that is no part of the file.
+    """
 
     name: str
     before: str
     after: str
+    head: str = field(default="", compare=False)
 
     @cached_property
     def whole(self) -> str:

@@ -35,7 +35,8 @@ class OpenFiles:
         if file.text != text:
             file.cursor = len(self._encode(text.before))
             if file.text is None or file.text.whole != text.whole:
-                file.reading.follow(self._encode(text.whole))
+                ids, head = self._encode(text.whole), self._encode(text.head)
+                file.reading.follow(ids, len(head) if ids[: len(head)] == head else 0)
             file.text = text
         is_more = self._reader.read_on(file.reading, file.cursor, n_tokens, cancel)
         self._make_room(n_tokens)

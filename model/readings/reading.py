@@ -68,6 +68,7 @@ class Reading:
 
     def __init__(self) -> None:
         self._ids: IntArray = np.empty(0, dtype=np.int64)
+        self._n_head = 0
         self._grams = _grams(self._ids)
         self._pieces: list[_Piece] = []
 
@@ -76,9 +77,13 @@ class Reading:
         """Tokens whose pairs are kept."""
         return sum(len(piece.ids) for piece in self._pieces)
 
-    def follow(self, token_ids: Sequence[int]) -> None:
-        """The text is these tokens now; of what was read, the pieces stay that stand in it as they are."""
+    def follow(self, token_ids: Sequence[int], n_head: int = 0) -> None:
+        """The text is these tokens now; of what was read, the pieces stay that stand in it as they are.
+
+        The first `n_head` are no part of the file, and may stand in a prompt without the rest behind them.
+        """
         ids = np.asarray(token_ids, dtype=np.int64)
+        self._n_head = n_head
         if np.array_equal(ids, self._ids):
             return
         n_more, kept, end = len(ids) - len(self._ids), list[_Piece](), 0
@@ -159,18 +164,27 @@ class Reading:
         places = np.full(len(wanted), -1, dtype=np.int64)
         known, asked = self._grams, _grams(wanted)
         is_known = np.isin(asked, known)
+        heads = self._heads_in(wanted)
         at = 0
         while at < max(1, len(asked)):
             firsts = np.flatnonzero(known == asked[at]).tolist() if at < len(asked) and is_known[at] else []
-            if at == 0:
+            if at == 0 or at in heads:
                 firsts.append(0)  # a prompt begins as the text does, with the path
             runs = ((_n_same(wanted[at:], self._ids[first:], is_read[first:]), first) for first in firsts)
             length, first = max(runs, default=(0, 0))
-            if length >= SHORTEST_RUN or (at == first == 0):
+            if length >= SHORTEST_RUN or (first == 0 and (at == 0 or at in heads)):
                 places[at : at + length] = np.arange(first, first + length)
                 _fill_before(places, at, first, is_read)
             at += max(1, length)
         return places
+
+    def _heads_in(self, wanted: IntArray) -> frozenset[int]:
+        """Where the whole head stands."""
+        n_head = self._n_head
+        if not n_head or n_head > min(len(wanted), len(self._ids)):
+            return frozenset()
+        stretches = np.lib.stride_tricks.sliding_window_view(wanted, n_head)
+        return frozenset(np.flatnonzero((stretches == self._ids[:n_head]).all(axis=1)).tolist())
 
     def _is_read(self) -> BoolArray:
         is_read = np.zeros(len(self._ids), dtype=np.bool_)

@@ -144,3 +144,20 @@ def test_what_was_not_read_is_no_part_of_a_run() -> None:
 def test_an_empty_text() -> None:
     reading = read_of([])
     assert reading.runs_in([1, 2, 3], 0, 3) == () and reading.runs_in([], 0, 0) == ()
+
+
+def test_the_head_stands_by_itself_too_but_only_whole() -> None:
+    reading = Reading()
+    reading.follow(TEXT, n_head=5)
+    read_all(reading)
+    lead, late = TEXT[:5], TEXT[300:330]
+    prompt = [*range(40), 7, *lead, *range(2), *late]
+    runs = reading.runs_in(prompt, 0, len(prompt))
+    begin = 41
+    wanted = {begin + n: token for n, token in enumerate(lead)}
+    wanted |= {len(prompt) - len(late) - 2 + n: token for n, token in enumerate(TEXT[298:330])}
+    assert tokens_at(runs) == wanted, "the two before the window count as cut otherwise"
+    torn = [*range(40), *lead[:4], *range(20), *late]
+    assert min(run.begin for run in reading.runs_in(torn, 0, len(torn))) > 44
+    reading.follow(TEXT)
+    assert all(run.begin > begin + 5 for run in reading.runs_in(prompt, 0, len(prompt)))
