@@ -21,6 +21,9 @@ PIECE = 128
 """Tokens that are read in one go."""
 SHORTEST_RUN = 16
 """Tokens in a row that must be the same, unless the text begins with them."""
+SHORTEST_STRETCH = 32
+"""Positions in a row for which what stands before them is read by itself: a pass has costs of its own, on a CPU as
+much as some 24 rows."""
 MOST_CUT_OTHERWISE = 4
 """Where a prompt's window begins, so many tokens may be cut otherwise than within the text."""
 
@@ -156,7 +159,7 @@ class Reading:
                 if parts:
                     runs.append(Run(begin + at, begin + stop, parts))
             at = stop
-        return tuple(runs)
+        return tuple(run for stretch in _stretches(runs) if _is_worth(stretch, begin) for run in stretch)
 
     def _places(self, wanted: IntArray) -> IntArray:
         """The token of the text that stands for each of `wanted`, -1 where none does."""
@@ -191,6 +194,22 @@ class Reading:
         for piece in self._pieces:
             is_read[piece.begin : piece.end] = True
         return is_read
+
+
+def _stretches(runs: Sequence[Run]) -> list[list[Run]]:
+    """Those that follow each other without a gap stand together."""
+    stretches = list[list[Run]]()
+    for run in runs:
+        if stretches and stretches[-1][-1].end == run.begin:
+            stretches[-1].append(run)
+        else:
+            stretches.append([run])
+    return stretches
+
+
+def _is_worth(stretch: Sequence[Run], begin: int) -> bool:
+    """Whether it saves more than it costs to read what stands before it by itself."""
+    return stretch[0].begin == begin or stretch[-1].end - stretch[0].begin >= SHORTEST_STRETCH
 
 
 def _place_of(part: IntArray, ids: IntArray, least: int, guesses: tuple[int, ...]) -> int | None:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.readings.reading import MOST_CUT_OTHERWISE, PIECE, SHORTEST_RUN, Reading, Run
+from model.readings.reading import MOST_CUT_OTHERWISE, PIECE, SHORTEST_RUN, SHORTEST_STRETCH, Reading, Run
 
 LONG = 4 * PIECE + 5
 TEXT = list(range(1000, 1000 + LONG))
@@ -146,16 +146,24 @@ def test_an_empty_text() -> None:
     assert reading.runs_in([1, 2, 3], 0, 3) == () and reading.runs_in([], 0, 0) == ()
 
 
+@pytest.mark.parametrize(("length", "stands"), [(SHORTEST_STRETCH - 1, False), (SHORTEST_STRETCH, True)])
+def test_in_the_midst_a_few_positions_are_not_worth_a_pass(length: int, stands: bool) -> None:
+    reading = read_of(TEXT)
+    part = TEXT[100 : 100 + length]
+    assert bool(reading.runs_in([*range(9), *part, *range(9)], 0, length + 18)) is stands
+    assert reading.runs_in([*part, *range(9)], 0, length + 9), "where a prompt begins nothing stands before"
+
+
 def test_the_head_stands_by_itself_too_but_only_whole() -> None:
     reading = Reading()
     reading.follow(TEXT, n_head=5)
     read_all(reading)
-    lead, late = TEXT[:5], TEXT[300:330]
+    lead, late = TEXT[:5], TEXT[300:345]
     prompt = [*range(40), 7, *lead, *range(2), *late]
     runs = reading.runs_in(prompt, 0, len(prompt))
     begin = 41
     wanted = {begin + n: token for n, token in enumerate(lead)}
-    wanted |= {len(prompt) - len(late) - 2 + n: token for n, token in enumerate(TEXT[298:330])}
+    wanted |= {len(prompt) - len(late) - 2 + n: token for n, token in enumerate(TEXT[298:345])}
     assert tokens_at(runs) == wanted, "the two before the window count as cut otherwise"
     torn = [*range(40), *lead[:4], *range(20), *late]
     assert min(run.begin for run in reading.runs_in(torn, 0, len(torn))) > 44
