@@ -22,8 +22,8 @@ PIECE = 128
 SHORTEST_RUN = 16
 """Tokens in a row that must be the same, unless the text begins with them."""
 SHORTEST_STRETCH = 32
-"""Positions in a row for which what stands before them is read by itself: a pass has costs of its own, on a CPU as
-much as some 24 rows."""
+"""Positions in a row for which what stands before them is read by itself: a pass has costs of its own, on a
+CPU as much as some 24 rows."""
 MOST_CUT_OTHERWISE = 4
 """Where a prompt's window begins, so many tokens may be cut otherwise than within the text."""
 
