@@ -207,9 +207,8 @@ class CompletionEngine:
         if not job.request.ahead:
             self._log.add(explanation)
         if texts or _ended_by_itself(generations):
-            n_asked = len(
-                generations
-            )  # who asks again for more gets them: the first ones are read in no time
+            # Who asks again for more gets them: what was said before is decoded in no time.
+            n_asked = len(generations)
             self._store.put(job.place, texts, job.multiline, n_asked, context.sources, explanation)
         return [_suggestion(job.request, text) for text in texts]
 
