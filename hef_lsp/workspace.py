@@ -94,6 +94,7 @@ class WorkspaceFolder:
         self._lock = threading.Lock()
         self._overlays: dict[str, str] = {}
         self._models: IndexParts | None = None
+        self._lets_go = False
         self._known_tree: SourceTree | None = None
         self._place: IndexDirectory | None = None
         self._watcher: WorkspaceWatcher | None = None
@@ -104,6 +105,7 @@ class WorkspaceFolder:
 
     def attach_models(self, bundle: ModelBundle, fuse_missed_only: bool = False) -> None:
         """Opens the index for these models and begins to read the folder; again for other models."""
+        self._lets_go |= self._models is not None and self._models.fuser is not None
         self._models = IndexParts.of(bundle, fuse_missed_only)
         self._writer.open()
         self._writer.start()
@@ -185,11 +187,12 @@ class WorkspaceFolder:
             raise UnusableRoot(self._root_problem)
         parts, settings = self._models, self._settings
         assert parts is not None, "the writer opens only after attach_models"
+        if self._lets_go:  # the fuser of the index that was open, and with slots a generator with it
+            self._lets_go = False
+            self._lane.submit(LanePriority.INDEX, settle)
         if self._place is None:
             purpose = "" if settings.enabled else OPEN_FILES_ONLY
             self._place = IndexDirectory.claim(self._cache_dir, self.root, purpose, share=settings.enabled)
-        else:
-            settle()  # the parts of the index that was open hold each other, and its fuser a generator
         place, memory = self._place, settings.max_memory_mib << 20
         if not place.take_over():
             return self._follow(place, parts, memory)
