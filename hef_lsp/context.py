@@ -78,7 +78,7 @@ def on_demand(settings: ContextSettings, models: Models) -> bool:
 
     Where nobody asked for dense mode: all memories of a large workspace are hours of a slow core.
     """
-    return settings.mode is ContextMode.AUTO and models.fuses_on_demand
+    return settings.mode is ContextMode.AUTO and models.fuses_on_demand and reads_memories(settings, models)
 
 
 def fusing(settings: ContextSettings, models: Models) -> tuple[bool, bool]:

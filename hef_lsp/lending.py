@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hef_lsp.context import fusing
+from hef_lsp.context import fusing, on_demand, reads_memories
 from hef_lsp.settings import ContextSettings
 from hef_lsp.workspace import WorkspaceFolder
 
@@ -25,16 +25,12 @@ def lend(folder: WorkspaceFolder, models: ModelBundle, settings: ContextSettings
 
 def lend_again(folder: WorkspaceFolder, models: ModelBundle, settings: ContextSettings) -> None:
     """After a rest: a fuser that holds a generator must be the new one's, or there are two of them."""
-    if not folder.has_models or _holds_the_generator(models, settings):
+    if not folder.has_models or (models.fuses_on_demand and reads_memories(settings, models)):
         lend(folder, models, settings)
 
 
 def take_back(folders: Iterable[WorkspaceFolder], models: ModelBundle, settings: ContextSettings) -> None:
     """Before a rest. Where all memories are made the index goes on with them, and keeps its fuser."""
-    if _holds_the_generator(models, settings) and fusing(settings, models)[1]:
+    if on_demand(settings, models):
         for folder in folders:
             folder.attach_models(replace(models, fuser=None))
-
-
-def _holds_the_generator(models: ModelBundle, settings: ContextSettings) -> bool:
-    return models.fuses_on_demand and fusing(settings, models)[0]

@@ -55,7 +55,7 @@ class Found:
         """Of the digests that have `memories`: those that are told as such."""
         if self.memories is None:
             self.memories = frozenset(memories)
-        return self.memories & frozenset(memories)
+        return self.memories.intersection(memories)
 
     def or_as_before(self, kept: Found, keeps_memories: bool = True) -> Found:
         """`kept` for this place, where all that is worth telling was told by it: then the prompt may stay.

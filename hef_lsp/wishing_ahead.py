@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hef_lsp.context import ContextBuilder, Models, fusing
+from hef_lsp.context import ContextBuilder, Models, on_demand
 from hef_lsp.remembering import Remembering
 from hef_lsp.request import CompletionRequest
 from hef_lsp.settings import ContextSettings
@@ -44,7 +44,7 @@ class WishingAhead:
 
     def wish_on(self, request: CompletionRequest, view: IndexView | None, settings: ContextSettings) -> bool:
         """Has memories made of what one more place would be told; False after the last one."""
-        if view is None or fusing(settings, self._models) != (True, True):
+        if view is None or not on_demand(settings, self._models):
             return False
         place = self._next(request, len(view.files))
         if place is not None:

@@ -99,10 +99,6 @@ class FusingBacklog:
         """The model that memories are stored under."""
         return self._fuser.model_id
 
-    def close(self) -> None:
-        """Lets the fuser go, which may hold a generator; nothing is made any more. Again is fine."""
-        self.__dict__.pop("_fuser", None)
-
     def follow(self, came: Sequence[Node]) -> None:
         """Takes up the nodes that came, and forgets the digests that are nowhere any more."""
         kinds = {node.digest: node.kind for node in came if node.n_chunks}

@@ -273,12 +273,8 @@ class Index:
         return notes
 
     def close(self) -> None:
-        """Saves the exact memory, closes the database, lets the fuser go and another process write. Again is
-        fine."""
+        """Saves the exact memory, closes the database and lets another process write. Again is fine."""
         self._state.wishes.close()
-        self._fuser = None
-        if self._backlog is not None:
-            self._backlog.close()
         try:
             if self._memory is not None:
                 self._memory.save()

@@ -41,10 +41,12 @@ class LiveSegment:
 
     def without(self, path: str) -> LiveSegment:
         """One for which the file `path` does not count."""
-        if path not in self.segment.paths:
+        try:
+            number = self.segment.paths.index(path)
+        except ValueError:
             return self
         alive = self.alive.copy()
-        alive[self.segment.paths.index(path)] = False
+        alive[number] = False
         return LiveSegment(self.segment, alive)
 
     def living(self, places: IntArray) -> IntArray:

@@ -19,7 +19,7 @@ class Wishes:
         self._lock = threading.Lock()
         self._wished: OrderedDict[str, None] = OrderedDict()
         self.on_wish: Callable[[], None] = _nobody_listens
-        """Called after each `add` of something, in its thread."""
+        """Called after each `add` of something that is granted, in its thread."""
         self.are_granted: Callable[[], bool] = _nobody_grants
         """Whether anybody makes memories, and has room for more."""
 
@@ -36,9 +36,10 @@ class Wishes:
                     self._wished.move_to_end(digest)
             while len(self._wished) > MOST_WISHES:
                 self._wished.popitem(last=False)
-        if digests:
+        granted = self.are_granted()
+        if digests and granted:
             self.on_wish()
-        return self.are_granted()
+        return granted
 
     def close(self) -> None:
         """Nobody makes memories any more, and nobody is held here who did."""

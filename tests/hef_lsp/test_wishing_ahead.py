@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from fakes import FakeGenerator, ManualCancel, fake_bundle
 
+from hef_lsp.context import fusing
 from hef_lsp.remembering import Remembering
-from hef_lsp.settings import ContextMode
+from hef_lsp.settings import ContextMode, ContextSettings
 from hef_lsp.wishing_ahead import MOST_PLACES
 from indexer.suffix_index import SuffixIndex
 from tests.hef_lsp.engine_rig import FakeView, Rig, chunk_hit, request_at, rig
@@ -90,3 +91,19 @@ def test_another_place_is_remembered_as_it_would_be_there_and_the_cursors_memory
     asked = remembering.at(there, index.snapshot())
     assert glanced.lines_alike() == asked.lines_alike() != ()
     assert asked.session.record.n_positions > 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "preferred", "on_demand", "wanted"),
+    [
+        (ContextMode.AUTO, "dense", True, (True, True)),
+        (ContextMode.AUTO, "dense", False, (True, False)),
+        (ContextMode.AUTO, "text", True, (False, False)),
+        (ContextMode.TEXT, "dense", True, (False, False)),
+        (ContextMode.DENSE, "text", True, (True, False)),
+    ],
+)
+def test_an_index_is_opened_anew_only_where_it_would_make_other_memories(
+    mode: ContextMode, preferred: str, on_demand: bool, wanted: tuple[bool, bool]
+) -> None:
+    assert fusing(ContextSettings(mode=mode), made(mode, preferred, on_demand).bundle) == wanted  # type: ignore[arg-type]
