@@ -98,6 +98,12 @@ class Answering:
                 del self._tokens[key]
         return self._as_of_now(request, suggestions)
 
+    def cursor_moved(self, request: CompletionRequest) -> None:
+        """Works out what will be asked at that cursor, unless somebody waits for an answer now."""
+        completion = self._settings().completion
+        if completion.enabled and completion.prefetch and not self._tokens:
+            self._prefetching.moved_to(request)
+
     def cancel(self, uri: str) -> None:
         """Stops what runs for a document; those who asked are answered empty."""
         for key in [key for key in self._tokens if key[0] == uri]:

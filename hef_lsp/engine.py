@@ -120,7 +120,7 @@ class CompletionEngine:
         return self._guard.attempt("the answer", lambda: self._complete(self._job(request), cancel)) or []
 
     def prefetch(self, request: CompletionRequest, cancel: CancelSignal) -> None:
-        """Fills the store for a place where the user is not yet; `request` says so by `ahead`."""
+        """Fills the store for a place before anybody asks there; `request` is `unasked`."""
         with one_core_left():
             self._guard.attempt("looking ahead", lambda: self._complete(self._job(request), cancel))
 
@@ -173,7 +173,7 @@ class CompletionEngine:
         )
         if found is None:
             return None
-        if not job.request.ahead:
+        if not job.request.unasked:
             self._log.add(_explained_again(found, job, clock))
         return [_suggestion(job.request, text) for text in found.texts]
 
@@ -204,7 +204,7 @@ class CompletionEngine:
         with clock.stage("postprocess"):
             texts = _texts(job, generations, self._secrets.with_those_of(job.request.told.secrets))
         explanation = _explanation(job, context, built, generations, texts, clock)
-        if not job.request.ahead:
+        if not job.request.unasked:
             self._log.add(explanation)
         if texts or _ended_by_itself(generations):
             # Who asks again for more gets them: what was said before is decoded in no time.
@@ -308,7 +308,7 @@ def _explanation(
         path=job.request.path,
         line=job.request.line,
         mode=str(context.mode),
-        source="prefetched" if job.request.ahead else "generated",
+        source="prefetched" if job.request.unasked else "generated",
         hits=_hits_with_use(context, built),
         n_pseudo_tokens=0 if context.pseudo_tokens is None else len(context.pseudo_tokens),
         n_prompt_tokens=len(built.prompt.token_ids),

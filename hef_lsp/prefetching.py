@@ -1,8 +1,9 @@
-r"""Looking ahead: while a suggestion is being read, the next line is worked out in case it is accepted.
+r"""Looking ahead: what will be asked for is worked out before, while nobody waits for an answer.
 
-Owns which place that is, and that looking ahead is in nobody's way: it begins after a pause, at most one
-runs, and it stops when a request needs the lane, unless that asks for this very place. What it finds is in
-the suggestion store. Event loop only.
+That is the next line while a suggestion is being read, in case it is accepted, and the place to which the
+cursor was moved. Owns which place comes next, and that looking ahead is in nobody's way: it begins after a
+pause, at most one runs, and it stops when a request needs the lane, unless that asks for this very place.
+What it finds is in the suggestion store. Event loop only.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 PAUSE_S = 0.15
 """From an answer to the look ahead: who types on does so sooner."""
+REST_S = 0.3
+"""From a move of the cursor to the work at its place: who only passes by moves on sooner."""
 
 
 @dataclass
@@ -47,15 +50,24 @@ class Prefetching:
         following = following_request(request, suggestions[0]) if suggestions else None
         if following is None or (self._work is not None and _same_place(self._work.request, following)):
             return
-        self.stop()
-        work = self._work = _Work(following)
-        work.timer = asyncio.get_running_loop().call_later(PAUSE_S, self._begin, work)
+        self._begin_after(PAUSE_S, following)
+
+    def moved_to(self, request: CompletionRequest) -> None:
+        """The cursor stands there now; what is known to be said there leaves the look ahead that goes on."""
+        engine, resting = self._engine(), replace(request, at_rest=True)
+        if engine is not None and should_complete(resting) is None and engine.lookup(resting) is None:
+            self._begin_after(REST_S, resting)
 
     def make_way(self, request: CompletionRequest) -> None:
         """`request` needs the lane. A look ahead to its own place goes on, for the store answers then."""
         work = self._work
         if work is not None and not (work.has_begun and _same_place(work.request, request)):
             self.stop()
+
+    def _begin_after(self, pause_s: float, request: CompletionRequest) -> None:
+        self.stop()
+        work = self._work = _Work(request)
+        work.timer = asyncio.get_running_loop().call_later(pause_s, self._begin, work)
 
     def stop(self) -> None:
         work, self._work = self._work, None

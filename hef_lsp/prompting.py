@@ -42,7 +42,8 @@ class Prompting:
         if tells_more or not has_more or not settings.open_file_tokens:
             return usual
         wide = self._built(context, wider)
-        costs_no_more = generator.n_to_read(wide.prompt) <= generator.n_to_read(usual.prompt) + HARDLY_MORE
+        n_wide = generator.n_to_read(wide.prompt)
+        costs_no_more = n_wide <= HARDLY_MORE or n_wide <= generator.n_to_read(usual.prompt) + HARDLY_MORE
         return wide if costs_no_more else usual
 
     def _built(self, context: Context, prefix_tokens: int) -> BuiltPrompt:

@@ -57,6 +57,7 @@ class HefProtocol(LanguageServerProtocol):
     def __init__(self, server: Any, converter: Any) -> None:
         super().__init__(server, converter)
         self._running: dict[MessageId, asyncio.Task[Any]] = {}
+        self.own_params: dict[str, type] = {}  # of methods that the protocol does not have
         self.on_ended: Callable[[], None] = lambda: None
         self.on_parent: Callable[[int | None], object] = lambda process_id: None
 
@@ -172,15 +173,18 @@ class HefProtocol(LanguageServerProtocol):
 
     def _params(self, message: Message) -> Any:
         """The params as lsprotocol types them. Raises `JsonRpcInvalidParams`."""
-        message_type = self.get_message_type(message["method"])
-        if message_type is None:
-            return message.get("params")
+        method, params = message["method"], message.get("params")
+        message_type = self.get_message_type(method)
         try:
+            if method in self.own_params:
+                return self._converter.structure(params, self.own_params[method])
+            if message_type is None:
+                return params
             return getattr(
                 self._converter.structure({"jsonrpc": "2.0", **message}, message_type), "params", None
             )
         except Exception as error:
-            raise JsonRpcInvalidParams(f"invalid params for {message['method']}") from error
+            raise JsonRpcInvalidParams(f"invalid params for {method}") from error
 
     # Answering.
 

@@ -51,7 +51,7 @@ class CompletionRequest:
     `path` is relative to the workspace folder `root`, or the file's name where there is none.
     `after_deletion`: the change before this request only took text away. `received_s`: the
     `time.monotonic` instant at which the request came in, from which its deadline counts. `ahead`: nobody
-    asked yet; the document is as it would be then.
+    asked yet; the document is as it would be then. `at_rest`: nobody asked yet at this cursor.
     """
 
     document: DocumentSnapshot
@@ -64,6 +64,12 @@ class CompletionRequest:
     after_deletion: bool = False
     received_s: float | None = None
     ahead: bool = False
+    at_rest: bool = False
+
+    @property
+    def unasked(self) -> bool:
+        """Whether it is answered before anybody asked."""
+        return self.ahead or self.at_rest
 
     @cached_property
     def prefix(self) -> str:

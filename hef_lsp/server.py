@@ -20,7 +20,7 @@ from pygls.lsp.server import LanguageServer
 
 from hef_lsp import __version__
 from hef_lsp.client import Client
-from hef_lsp.handlers import commands, completion, lifecycle, text_sync
+from hef_lsp.handlers import commands, completion, cursor, lifecycle, text_sync
 from hef_lsp.lifetime import watch_parent
 from hef_lsp.protocol import HefProtocol
 from hef_lsp.session import LoadModels, Session
@@ -45,6 +45,7 @@ FEATURES: tuple[tuple[str, Callable[..., Any], Any], ...] = (
     (lsp.TEXT_DOCUMENT_DID_SAVE, text_sync.did_save, lsp.SaveOptions(include_text=False)),
     (lsp.TEXT_DOCUMENT_DID_CLOSE, text_sync.did_close, None),
     (lsp.WORKSPACE_DID_CHANGE_WATCHED_FILES, text_sync.did_change_watched_files, None),
+    (cursor.CURSOR_MOVED, cursor.cursor_moved, None),
     # Without options pygls does not advertise it.
     (lsp.TEXT_DOCUMENT_INLINE_COMPLETION, completion.inline_completion, lsp.InlineCompletionOptions()),
     (
@@ -84,6 +85,7 @@ def create_server(load_models: LoadModels, cache_dir: Path | None = None) -> Hef
     kept below `cache_dir`, by default in the user's cache folder.
     """
     server = HefLanguageServer()
+    server.connection.own_params[cursor.CURSOR_MOVED] = lsp.TextDocumentPositionParams
     session = server.session = Session(Client(server.connection), load_models, cache_dir)
     for method, handler, options in FEATURES:
         server.feature(method, options)(partial(handler, session))

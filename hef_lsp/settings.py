@@ -123,7 +123,11 @@ class CompletionSettings:
     deadline_ms: int = _doc(4000, "Most time for one suggestion, in milliseconds.", 50, LONGEST_DEADLINE_MS)
     max_tokens: int = _doc(64, "Most new tokens of a one-line suggestion.", 1, 1024)
     multiline: bool = _doc(True, "Suggest whole blocks where one begins.")
-    prefetch: bool = _doc(True, "Work out the next line while a suggestion is being read.")
+    prefetch: bool = _doc(
+        True,
+        "Work out the next line while a suggestion is being read, and where an editor tells that the cursor "
+        "was moved what will be asked for there.",
+    )
     statistics: bool = _doc(
         True, "Count on this machine how many suggestions are accepted and stay (`hef-lsp stats`)."
     )

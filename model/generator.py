@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -39,6 +39,7 @@ from model.protocols import (
 )
 from model.readings.open_files import OpenFiles
 from model.readings.reader import OpenFileReader
+from model.readings.standing import Standing
 from model.recollection import Recollection
 from model.runtime.fast_runtime import FastRuntime
 from model.slots.layout import SlotLayout
@@ -78,7 +79,8 @@ class HfGenerator:
         self._recollection = Recollection()
         self._vocabulary = Vocabulary(loaded.tokenizer)
         self._open_files = self._reader_of_open_files() if open_files is None else open_files
-        self._tasks = Tasks(loaded, self._vocabulary, self.slot_layout, self._open_files)
+        self._standing = self._standing_of(self._open_files)
+        self._tasks = Tasks(loaded, self._vocabulary, self.slot_layout, self._standing)
         self._texts = TokenTexts.of(loaded.tokenizer, loaded.vocabulary_size)
 
     @property
@@ -154,6 +156,7 @@ class HfGenerator:
         token_ids = self.tokenizer.encode(task.healed + text)
         if not token_ids or len(token_ids) > task.n_decoded:
             raise ValueError(f"{len(token_ids)} tokens to read along; there is room for {task.n_decoded}")
+        task = self._lifted(task)
         self._session.rewind(task.inputs.keys)
         first = self._session.prefill(task.inputs, lambda: None)
         assert not isinstance(first, StopReason)
@@ -193,6 +196,7 @@ class HfGenerator:
 
     def _generate(self, task: Task, rule: StopRule, halt: Halt, on_text: Callable[[str], None]) -> Generation:
         began = time.perf_counter()
+        task = self._lifted(task)
         n_reused = self._session.rewind(task.inputs.keys)
         logits = self._session.prefill(task.inputs, halt)
         n_read = self._session.n_positions
@@ -243,6 +247,19 @@ class HfGenerator:
             prompt.memory, self._texts, task.inputs.ids, task.healed, prompt.n_told, prompt.told_ids
         )
         return Interpolation(reader, self._gate)
+
+    def _lifted(self, task: Task) -> Task:
+        """With the pairs of the last prompt that stand elsewhere in this one."""
+        if self._standing is None or task.file is None:
+            return task
+        inputs = self._standing.lifted(task.inputs, task.file)
+        self._standing.keep(inputs, task.file)
+        return replace(task, inputs=inputs)
+
+    def _standing_of(self, open_files: OpenFiles | None) -> Standing | None:
+        if open_files is None or not isinstance(self._session, FastRuntime):
+            return None
+        return Standing(self._session, open_files, introduction_of(self.tokenizer))
 
     def _reader_of_open_files(self) -> OpenFiles | None:
         session = self._session

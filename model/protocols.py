@@ -183,7 +183,7 @@ class Prompt:
     retrieved text, and `told_ids` the tokens of the texts that slots stand for. `memory` is asked at each
     step what followed such words in the workspace. `open_text` names the file that the prompt ends with; what
     was read of it beforehand (`Generator.read_on`) need not be read again. `n_after` of the tokens come after
-    those that stand before the cursor.
+    those that stand before the cursor, of which the last `n_window` are the file's own.
     """
 
     token_ids: tuple[int, ...]
@@ -193,6 +193,7 @@ class Prompt:
     told_ids: tuple[int, ...] = ()
     open_text: str = ""
     n_after: int = 0
+    n_window: int = 0
 
 
 class StopMode(StrEnum):

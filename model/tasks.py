@@ -7,48 +7,49 @@ because they were read beforehand. Decoding is `model.generator`'s.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from model.decoding import Decoded, Inputs
 from model.healing import Vocabulary
 from model.loading import LoadedModel
 from model.protocols import Prompt, PseudoTokens, SlotPairs, StopRule
-from model.readings.open_files import OpenFiles
+from model.readings.standing import FilePart, Standing
 from model.slots.layout import SlotLayout
 from model.slots.reader import introduction_of
 
 log = logging.getLogger(__name__)
 
-READ_ANYWAY = 64
-"""Tokens before the cursor that are read whatever was read beforehand."""
-
 
 @dataclass(frozen=True)
 class Task:
-    """What is read of `prompt`, what is spelt again after it, how many tokens may be said and decoded."""
+    """What is read of `prompt`, what is spelt again after it, how many tokens may be said and decoded.
+
+    `file` is the open file's part of it, where that was told.
+    """
 
     prompt: Prompt
     inputs: Inputs
     healed: str
     n_new: int
     n_decoded: int
+    file: FilePart | None = None
 
     def is_spent(self, decoded: Decoded) -> bool:
         return decoded.n_said >= self.n_new or len(decoded.token_ids) >= self.n_decoded
 
 
 class Tasks:
-    """Of one generator; `layout` says which slots it takes, None none, `open_files` what it read of them."""
+    """Of one generator; `layout` says which slots it takes, None none, `standing` what need not be read."""
 
     def __init__(
         self,
         loaded: LoadedModel,
         vocabulary: Vocabulary,
         layout: SlotLayout | None,
-        open_files: OpenFiles | None,
+        standing: Standing | None,
     ) -> None:
         self._loaded, self._vocabulary, self._layout = loaded, vocabulary, layout
-        self._open_files = open_files
+        self._standing = standing
         self._introduction = introduction_of(loaded.tokenizer)
 
     def task_of(self, prompt: Prompt, rule: StopRule) -> Task:
@@ -69,7 +70,7 @@ class Tasks:
         if n_cut:
             log.debug("prompt of %d tokens cut by %d to fit %d", len(ids), n_cut, self._loaded.context_window)
             ids = ids[n_cut:]
-        n_taken, healed = self._vocabulary.tail(ids)
+        n_read, (n_taken, healed) = len(ids), self._vocabulary.tail(ids)
         n_before = 0 if are_slots else n_rows + len(before)
         if n_taken < len(ids) + n_before:
             ids = ids[: len(ids) - n_taken]
@@ -80,21 +81,10 @@ class Tasks:
             inputs = Inputs(self._loaded.tokenizer.prefix_ids, None, ())
         if not inputs.keys:
             inputs = Inputs((), None, (self._start_id(),))
-        if are_slots or rows is None:
-            inputs = self._with_runs(inputs, prompt, self._loaded.context_window - n_new)
-        return Task(prompt, inputs, healed, n_new, room - len(ids))
-
-    def _with_runs(self, inputs: Inputs, prompt: Prompt, most: int) -> Inputs:
-        """What was read beforehand need not be read; it was read behind the introduction, which so comes
-        first. The last tokens see everything that is told, and so are read in any case."""
-        if self._open_files is None or not prompt.open_text:
-            return inputs
-        is_introduced = inputs.ids[: len(self._introduction)] == self._introduction
-        before = inputs.before if inputs.slots or is_introduced else self._introduction
-        moved = Inputs(before, inputs.rows, inputs.ids)
-        end = len(moved.keys) - prompt.n_after - READ_ANYWAY
-        runs = self._open_files.runs_in(prompt.open_text, moved.keys, moved.places[1], end)
-        return replace(moved, runs=runs) if runs and len(moved.keys) <= most else inputs
+        file = _file_of(prompt, inputs, n_read)
+        if file is not None and self._standing is not None and (are_slots or rows is None):
+            inputs, file = self._standing.found(inputs, file, self._loaded.context_window - n_new)
+        return Task(prompt, inputs, healed, n_new, room - len(ids), file)
 
     def _rows(self, prompt: Prompt) -> PseudoTokens | None:
         """None for no pseudo-tokens; raises ValueError unless they are this generator's."""
@@ -112,3 +102,11 @@ class Tasks:
     def _start_id(self) -> int:
         """What an empty prompt is taken for, as a model must read something: an end of the text before."""
         return min(self._loaded.tokenizer.eos_ids, default=0)
+
+
+def _file_of(prompt: Prompt, inputs: Inputs, n_read: int) -> FilePart | None:
+    """Where the open file's window begins, of whose prompt `n_read` tokens were left at its right end."""
+    if not prompt.open_text:
+        return None
+    begin = max(0, n_read - prompt.n_after - prompt.n_window)
+    return FilePart(prompt.open_text, inputs.places[1] + begin, prompt.n_after)

@@ -23,10 +23,14 @@ REFUSED = "refused"
 
 @dataclass(frozen=True)
 class Pace:
-    """Between two keys pass `key_ms` at least, and `read_ms` until an offer is accepted."""
+    """Between two keys pass `key_ms` at least, and `read_ms` until an offer is accepted.
+
+    `open_s` seconds pass between opening a file and the first key in it.
+    """
 
     key_ms: float = 120.0
     read_ms: float = 500.0
+    open_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +85,10 @@ async def type_passage(editor: EditorClient, passage: Passage, pace: Pace, repla
     """Types all lines into the file around them, asking after every change as an editor does."""
     indent = indent_of(passage.lines[0])
     uri = editor.open(passage.path, passage.before + indent + passage.after, passage.language)
-    desk = _Desk(editor, uri, passage.first_line, indent, pace, replay, await editor.command("hef.explain"))
     try:
+        await asyncio.sleep(pace.open_s)
+        explained = await editor.command("hef.explain")
+        desk = _Desk(editor, uri, passage.first_line, indent, pace, replay, explained)
         for number, line in enumerate(passage.lines):
             if number:
                 await desk.break_line(indent_of(line))

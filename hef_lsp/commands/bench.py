@@ -44,6 +44,9 @@ def latency(
     seed: Annotated[int, typer.Option(help="Chooses files and lines.")] = 0,
     key_ms: Annotated[float, typer.Option(min=0, help="Least time between two keys.")] = 120.0,
     read_ms: Annotated[float, typer.Option(min=0, help="Time until a right offer is accepted.")] = 500.0,
+    open_s: Annotated[
+        float, typer.Option(min=0, help="How long a file has been open before the first key.")
+    ] = 0.0,
     debounce_ms: Annotated[
         int | None, typer.Option(min=0, help="Quiet time before work begins; default: the setting's.")
     ] = None,
@@ -72,7 +75,7 @@ def latency(
         n_files=files,
         n_lines=lines,
         seed=seed,
-        pace=Pace(key_ms, read_ms),
+        pace=Pace(key_ms, read_ms, open_s),
         options=options,
     )
     try:

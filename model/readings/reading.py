@@ -12,36 +12,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from model.protocols import BoolArray, IntArray
+from model.readings.matching import stretches_in
 
 PIECE = 128
 """Tokens that are read in one go."""
-SHORTEST_RUN = 16
-"""Tokens in a row that must be the same, unless the text begins with them."""
 SHORTEST_STRETCH = 32
 """Positions in a row for which what stands before them is read by itself: a pass has costs of its own, on a
 CPU as much as some 24 rows."""
 MOST_CUT_OTHERWISE = 4
 """Where a prompt's window begins, so many tokens may be cut otherwise than within the text."""
 
-_FACTORS = np.array(
-    [pow(0x9E3779B97F4A7C15, power, 1 << 64) for power in range(1, SHORTEST_RUN + 1)], np.uint64
-)
-
 
 @dataclass(frozen=True, eq=False)
 class Run:
     """Positions ``[begin, end)`` of a prompt, and the pairs ``[L, 2 G, n, S]`` that stand there, in parts.
 
-    Keys come first, without position.
+    Keys come first, without position. Without parts they are yet to be lifted, from `source` on in the cache.
     """
 
     begin: int
     end: int
-    parts: tuple[Tensor, ...]
+    parts: tuple[Tensor, ...] = ()
+    source: int = 0
 
     def parts_from(self, position: int) -> tuple[Tensor, ...]:
         """What stands at `position` and behind it."""
@@ -51,6 +46,18 @@ class Run:
                 left.append(part[:, :, max(0, n_before) :])
             n_before -= part.shape[2]
         return tuple(left)
+
+    def within(self, begin: int, end: int) -> Run | None:
+        """What of it lies in ``[begin, end)``."""
+        first, last = max(begin, self.begin), min(end, self.end)
+        if first >= last:
+            return None
+        n_left, parts = last - first, list[Tensor]()
+        for part in self.parts_from(first):
+            parts.append(part[:, :, :n_left])
+            n_left -= parts[-1].shape[2]
+        kept = tuple(part for part in parts if part.shape[2])
+        return Run(first, last, kept, self.source + first - self.begin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +79,6 @@ class Reading:
     def __init__(self) -> None:
         self._ids: IntArray = np.empty(0, dtype=np.int64)
         self._n_head = 0
-        self._grams = _grams(self._ids)
         self._pieces: list[_Piece] = []
 
     @property
@@ -95,7 +101,7 @@ class Reading:
             if begin is not None:
                 kept.append(_Piece(begin, piece.ids, piece.pairs))
                 end = kept[-1].end
-        self._ids, self._grams, self._pieces = ids, _grams(ids), kept
+        self._ids, self._pieces = ids, kept
 
     def keep(self, begin: int, end: int) -> None:
         """Drops the pieces that lie outside these tokens."""
@@ -159,26 +165,16 @@ class Reading:
                 if parts:
                     runs.append(Run(begin + at, begin + stop, parts))
             at = stop
-        return tuple(run for stretch in _stretches(runs) if _is_worth(stretch, begin) for run in stretch)
+        return worth_standing(runs, begin)
 
     def _places(self, wanted: IntArray) -> IntArray:
         """The token of the text that stands for each of `wanted`, -1 where none does."""
         is_read = self._is_read()
         places = np.full(len(wanted), -1, dtype=np.int64)
-        known, asked = self._grams, _grams(wanted)
-        is_known = np.isin(asked, known)
-        heads = self._heads_in(wanted)
-        at = 0
-        while at < max(1, len(asked)):
-            firsts = np.flatnonzero(known == asked[at]).tolist() if at < len(asked) and is_known[at] else []
-            if at == 0 or at in heads:
-                firsts.append(0)  # a prompt begins as the text does, with the path
-            runs = ((_n_same(wanted[at:], self._ids[first:], is_read[first:]), first) for first in firsts)
-            length, first = max(runs, default=(0, 0))
-            if length >= SHORTEST_RUN or (first == 0 and (at == 0 or at in heads)):
-                places[at : at + length] = np.arange(first, first + length)
-                _fill_before(places, at, first, is_read)
-            at += max(1, length)
+        begins = {0, *self._heads_in(wanted)}  # a prompt begins as the text does, with the path
+        for at, end, first in stretches_in(wanted, self._ids, is_read, begins):
+            places[at:end] = np.arange(first, first + end - at)
+            _fill_before(places, at, first, is_read)
         return places
 
     def _heads_in(self, wanted: IntArray) -> frozenset[int]:
@@ -194,6 +190,11 @@ class Reading:
         for piece in self._pieces:
             is_read[piece.begin : piece.end] = True
         return is_read
+
+
+def worth_standing(runs: Sequence[Run], begin: int) -> tuple[Run, ...]:
+    """Those that save more than it costs to read what stands before them; in order, after `begin`."""
+    return tuple(run for stretch in _stretches(runs) if _is_worth(stretch, begin) for run in stretch)
 
 
 def _stretches(runs: Sequence[Run]) -> list[list[Run]]:
@@ -221,22 +222,6 @@ def _place_of(part: IntArray, ids: IntArray, least: int, guesses: tuple[int, ...
         if np.array_equal(ids[found : found + len(part)], part):
             return int(found)
     return None
-
-
-def _grams(ids: IntArray) -> NDArray[np.uint64]:
-    """A number for each stretch of `SHORTEST_RUN`, the same for the same tokens."""
-    if len(ids) < SHORTEST_RUN:
-        return np.empty(0, dtype=np.uint64)
-    stretches = np.lib.stride_tricks.sliding_window_view(ids.astype(np.uint64), SHORTEST_RUN)
-    numbers: NDArray[np.uint64] = (stretches * _FACTORS).sum(axis=1, dtype=np.uint64)
-    return numbers
-
-
-def _n_same(wanted: IntArray, ids: IntArray, is_read: BoolArray) -> int:
-    """How many of the first tokens are the same, and were read."""
-    n_most = min(len(wanted), len(ids))
-    same = (wanted[:n_most] == ids[:n_most]) & is_read[:n_most]
-    return n_most if same.all() else int(same.argmin())
 
 
 def _fill_before(places: IntArray, at: int, first: int, is_read: BoolArray) -> None:

@@ -23,7 +23,7 @@ from model.runtime.attention import Attention
 from model.runtime.compact import Weights, decoding_stack, fastest_weights
 from model.runtime.fixed_steps import FixedSteps, record_cuda_graph
 from model.runtime.layers import ROWS_AT_ONCE, Stack, embedded, logits_of, plain_stack, run_layers
-from model.runtime.moving import laid
+from model.runtime.moving import laid, lifted
 from model.runtime.plan import NO_CHANGES, Changes, plan_of, why_unsupported
 from model.runtime.recorded_layers import RecordedLayers
 from model.runtime.row_costs import ASSUMED, MOST_ROWS, fastest, measured
@@ -135,6 +135,16 @@ class FastRuntime:
     @property
     def n_positions(self) -> int:
         return len(self._keys)
+
+    @property
+    def keys(self) -> Sequence[int]:
+        """What each position holds."""
+        return self._keys
+
+    def lifted(self, begin: int, end: int) -> torch.Tensor:
+        """A copy of the pairs at ``[begin, end)``, as `model.runtime.moving` lifts them."""
+        with torch.inference_mode():
+            return lifted(self._cache, begin, end)
 
     @property
     def weights(self) -> Weights:

@@ -194,3 +194,37 @@ def test_fifty_interleaved_messages_get_one_answer_each(start: Start, root: Path
     assert wire.command("stub.tokens")["prompts"][-1].endswith("x = " + "y" * (lengths[uris[0]] - 4))
     assert wire.leave() == 0
     assert {number for number, count in wire.answers.items() if count != 1} == set()
+
+
+def test_what_is_asked_where_the_cursor_was_moved_to_is_ready(start: Start, root: Path) -> None:
+    wire = ready(start, root)
+    uri = wire.open((root / "a.py").as_uri(), "x = 1\ny = \n")
+    wire.notify("hef/cursorMoved", {"textDocument": {"uri": uri}, "position": position(1, 4)})
+    deadline_s = time.monotonic() + 20
+    while not n_tokens(wire) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert wire.command("hef.explain") is None, "nobody was shown anything yet"
+    (item,) = wire.inline(uri, 1, 4, invoked=False)
+    assert item["insertText"] == "return total"
+    assert wire.command("hef.explain")["source"] == "prefetched"
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        None,
+        {},
+        {"textDocument": {"uri": "file:///not/open.py"}, "position": {"line": 0, "character": 0}},
+        {"textDocument": {"uri": "OPEN"}, "position": {"line": -1, "character": 0}},
+        {"textDocument": {"uri": "OPEN"}, "position": "here"},
+        {"textDocument": {"uri": "OPEN"}, "position": {"line": 10**9, "character": 10**9}},
+    ],
+)
+def test_a_cursor_that_cannot_be_disturbs_nothing(start: Start, root: Path, params: object) -> None:
+    wire = ready(start, root)
+    uri = wire.open((root / "a.py").as_uri(), "x = 1\ny = ")
+    if isinstance(params, dict) and params.get("textDocument") == {"uri": "OPEN"}:
+        params = {**params, "textDocument": {"uri": uri}}
+    wire.notify("hef/cursorMoved", params)
+    (item,) = wire.inline(uri, 1, 4)
+    assert item["insertText"] == "return total"

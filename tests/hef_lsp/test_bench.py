@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import sys
@@ -17,10 +18,10 @@ from hef_lsp.bench import figures, latency
 from hef_lsp.bench.figures import Spread, commit_of, write_json
 from hef_lsp.bench.index import IndexFailed, IndexPlan, index_table, measure_index, standard_library
 from hef_lsp.bench.latency_tables import latency_table, stages_table
-from hef_lsp.bench.replay import Pace, Replay, Reply, reply_of
+from hef_lsp.bench.replay import Pace, Replay, Reply, reply_of, type_passage
 from hef_lsp.bench.scale import ScalePlan, measure_scale, scale_table
 from hef_lsp.bench.soak import Sample, SoakPlan, figures_of, measure_soak, soak_table
-from hef_lsp.bench.source_lines import copy_lines, passages_to_type, spread_over
+from hef_lsp.bench.source_lines import Passage, copy_lines, passages_to_type, spread_over
 from hef_lsp.evaluation.arms import UnknownArm
 from hef_lsp.lsp_client import ServerNotReady
 from hef_lsp.scheduling import InferenceLane
@@ -122,6 +123,39 @@ async def test_latency_over_the_wire(sources: Path) -> None:
         assert measured["stop"] == {"n": 2, "p50_ms": 2.0, "p95_ms": 2.9, "max_ms": 3.0}
     ratio = report["ratio_to_none"]
     assert ratio["none"] == {"p50_ms": 1.0, "p95_ms": 1.0} and ratio["text"]["p50_ms"] > 0
+
+
+class OneKeyEditor:
+    """Notes when it is told what; nothing is offered."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[str, float]] = []
+
+    def open(self, path: Path, text: str, language: str) -> str:
+        self._note("open")
+        return path.as_uri()
+
+    def insert(self, uri: str, line: int, character: int, text: str) -> None:
+        self._note("key")
+
+    def close(self, uri: str) -> None:
+        self._note("close")
+
+    async def inline_complete(self, uri: str, line: int, character: int, invoked: bool) -> list[str]:
+        return []
+
+    async def command(self, name: str) -> None:
+        return None
+
+    def _note(self, what: str) -> None:
+        self.noted.append((what, asyncio.get_running_loop().time()))
+
+
+async def test_a_file_is_open_for_a_while_before_the_first_key() -> None:
+    editor, passage = OneKeyEditor(), Passage(Path("/a.py"), "python", "", ("ab",), "")
+    await type_passage(editor, passage, Pace(0.0, 0.0, open_s=0.05), Replay())  # type: ignore[arg-type]
+    assert [what for what, _ in editor.noted] == ["open", "key", "key", "close"]
+    assert editor.noted[1][1] - editor.noted[0][1] >= 0.05
 
 
 def test_an_answer_without_a_new_explanation_was_refused() -> None:

@@ -210,6 +210,51 @@ async def test_before_the_pause_is_over_nothing_begins(desk: Desk, monkeypatch: 
     assert await desk.settled() == []
 
 
+async def test_where_the_cursor_was_moved_to_is_worked_out(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefetching, "REST_S", 0.0)
+    desk.ahead.moved_to(request_at("x = ║\n"))
+    assert await desk.settled() == ["x = "]
+    assert desk.engine.asked[0].at_rest and not desk.engine.asked[0].ahead
+    desk.ahead.moved_to(request_at("na║me = 1\n"))  # nothing is asked for within a word
+    assert await desk.settled() == ["x = "]
+
+
+async def test_a_cursor_that_passes_by_is_not_followed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefetching, "REST_S", 0.02)
+    desk.ahead.moved_to(request_at("x = ║\ny = \n"))
+    desk.ahead.moved_to(request_at("x = \ny = ║\n"))
+    assert await desk.settled() == ["x = \ny = "]
+
+
+async def test_where_the_answer_is_known_the_look_ahead_goes_on(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor tells of the cursor after every key, too."""
+    monkeypatch.setattr(prefetching, "REST_S", 0.0)
+    desk.engine.known, desk.engine.is_slow = ["x = "], True
+    desk.offer("x = ║\n", "1")
+    await asyncio.to_thread(desk.engine.begun.wait, 5)
+    desk.ahead.moved_to(request_at("x = ║\n"))
+    assert not desk.engine.ended.is_set()
+    desk.engine.is_slow = False
+    assert await desk.settled() == ["x = 1\n"]
+
+
+def test_what_is_told_at_rest_is_told_to_the_first_key() -> None:
+    view = FakeView([chunk_hit("lib.py", "def g(x): pass")])
+    made = rig(["f(x)"], view, ContextMode.TEXT)
+    made.engine.complete(request_at("a = 1║\n"), GO)
+    made.engine.prefetch(replace(request_at("a = 1\nx = ║\n"), at_rest=True), GO)
+    assert len(made.retriever.queries) == 2, "another place, and not the line that follows an offer"
+    shown = made.engine.last_explanation
+    assert shown is not None and shown.line == 0, "nobody saw it"
+    made.engine.complete(request_at("a = 1\nx = y║\n"), GO)
+    assert len(made.retriever.queries) == 2
+    assert [s.text for s in made.engine.lookup(request_at("a = 1\nx = f║\n")) or ()] == ["(x)"]
+
+
 async def test_a_closed_lane_is_no_error(desk: Desk) -> None:
     desk.lane.close()
     desk.offer("x = ║\n", "1")

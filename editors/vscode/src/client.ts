@@ -12,6 +12,9 @@ import {
 import { isolatedEnvironment } from "./running";
 import type { Launcher } from "./server/launcher";
 
+/** Those of which the server is told. */
+export const DOCUMENTS = [{ scheme: "file" }, { scheme: "untitled" }, { scheme: "vscode-notebook-cell" }];
+
 export interface ClientParts {
   readonly launcher: Launcher;
   readonly openFilesOnly: boolean;
@@ -30,7 +33,7 @@ export function makeClient(parts: ClientParts): LanguageClient {
     options: { cwd: parts.workingFolder, env: isolatedEnvironment() },
   };
   const options: LanguageClientOptions = {
-    documentSelector: [{ scheme: "file" }, { scheme: "untitled" }, { scheme: "vscode-notebook-cell" }],
+    documentSelector: DOCUMENTS,
     outputChannel: parts.log,
     revealOutputChannelOn: RevealOutputChannelOn.Never,
     initializationOptions: limited({}, parts.openFilesOnly),

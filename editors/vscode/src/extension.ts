@@ -3,6 +3,7 @@
 import * as vscode from "vscode";
 
 import { Consent } from "./consent";
+import { CursorTeller } from "./cursor";
 import { ExplanationPanel } from "./explanation/panel";
 import { openPlace, type Place } from "./places";
 import { HierarchyView } from "./hierarchy/view";
@@ -53,6 +54,7 @@ export function activate(context: vscode.ExtensionContext): void {
     explanation,
     hierarchy,
     new StatusBar(service),
+    new CursorTeller(service),
     vscode.window.registerWebviewViewProvider("hef.hierarchyView", hierarchy),
     vscode.workspace.onDidGrantWorkspaceTrust(async () => {
       await service.restart();

@@ -4,7 +4,7 @@ import { mkdirSync } from "node:fs";
 import * as vscode from "vscode";
 import { type LanguageClient, State } from "vscode-languageclient/node";
 
-import { makeClient } from "./client";
+import { DOCUMENTS, makeClient } from "./client";
 import type { Consent } from "./consent";
 import type { StatusReport } from "./protocol";
 import type { PrivateEnvironment } from "./server/environment";
@@ -91,6 +91,15 @@ export class Service implements vscode.Disposable {
       return undefined;
     }
     return await this.client.sendRequest<Answer>("workspace/executeCommand", { command: name, arguments: args });
+  }
+
+  /** Nothing where no server runs, or for a document that it was not told of. */
+  cursorMoved(document: vscode.TextDocument, position: vscode.Position): void {
+    const client = this.client;
+    if (client?.state === State.Running && vscode.languages.match(DOCUMENTS, document) > 0) {
+      const params = client.code2ProtocolConverter.asTextDocumentPositionParams(document, position);
+      void client.sendNotification("hef/cursorMoved", params);
+    }
   }
 
   dispose(): void {

@@ -23,12 +23,12 @@ from model.protocols import (
 from model.readings.open_files import OpenFiles
 from model.readings.reader import BEFORE, OpenFileReader
 from model.readings.reading import PIECE
+from model.readings.standing import READ_ANYWAY
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
 from model.slots.fuser import SlotFuser
 from model.slots.projector import SlotProjector
 from model.slots.reader import AGAIN, SlotReader, introduction_of
-from model.tasks import READ_ANYWAY
 from tests.tiny_models import load_tiny_model
 
 LINES = [f"    total_{number} = first_{number % 7} + second_{number % 5}\n" for number in range(17)]

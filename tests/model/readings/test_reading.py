@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.readings.reading import MOST_CUT_OTHERWISE, PIECE, SHORTEST_RUN, SHORTEST_STRETCH, Reading, Run
+from model.readings.matching import SHORTEST_RUN
+from model.readings.reading import MOST_CUT_OTHERWISE, PIECE, SHORTEST_STRETCH, Reading, Run
 
 LONG = 4 * PIECE + 5
 TEXT = list(range(1000, 1000 + LONG))

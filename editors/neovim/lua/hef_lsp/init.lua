@@ -122,6 +122,7 @@ local function follow(bufnr)
       end
     end),
   })
+  require('hef_lsp.cursor').follow(bufnr, group)
   vim.api.nvim_create_autocmd({ 'InsertLeave', 'BufLeave' }, {
     group = group,
     buffer = bufnr,
