@@ -90,8 +90,8 @@ class ContextSettings:
         96, "Most tokens of the file after the cursor, for models that read them.", 0, 4096
     )
     open_file_tokens: int = _doc(
-        4096,
-        "Most tokens of open files that are read in the background and kept (23 KiB each with the embedded "
+        8192,
+        "Most tokens of open files that are read in the background and kept (12 KiB each with the embedded "
         "model), so that an answer after a jump comes sooner; 0: none.",
         0,
         65_536,

@@ -16,8 +16,8 @@ from model.readings.reading import PIECE, Reading
 from model.runtime.beside import Beside, stop_if
 from model.runtime.layers import ROWS_AT_ONCE, Stack
 from model.runtime.moving import laid, lifted
+from model.runtime.pairs import Pairs, packed
 
-KEPT_AS = torch.bfloat16
 BEFORE = 512
 """Tokens of the file that a piece sees before itself."""
 NEAR, FAR = 1024, 0.25
@@ -48,7 +48,7 @@ class OpenFileReader:
         reading.put(begin, self._read(reading, begin, end, cancel))
         return True
 
-    def _read(self, reading: Reading, begin: int, end: int, cancel: CancelSignal) -> Tensor:
+    def _read(self, reading: Reading, begin: int, end: int, cancel: CancelSignal) -> Pairs:
         def before(_layer: int, _rows: Tensor) -> None:
             stop_if(cancel)
 
@@ -58,6 +58,6 @@ class OpenFileReader:
             seen = reading.parts_before(begin, BEFORE)
             if seen:
                 laid(beside.cache, at, seen)
-                at += sum(part.shape[2] for part in seen)
+                at += sum(map(len, seen))
             beside.read(reading.tokens(begin, end), at, before)
-            return lifted(beside.cache, at, at + end - begin).to(KEPT_AS)
+            return packed(lifted(beside.cache, at, at + end - begin))

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from model.protocols import BoolArray, IntArray
 from model.readings.matching import stretches_in
+from model.runtime.pairs import Pairs
 
 PIECE = 128
 """Tokens that are read in one go."""
@@ -28,23 +28,23 @@ MOST_CUT_OTHERWISE = 4
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Positions ``[begin, end)`` of a prompt, and the pairs ``[L, 2 G, n, S]`` that stand there, in parts.
+    """Positions ``[begin, end)`` of a prompt, and the pairs that stand there, in parts.
 
-    Keys come first, without position. Without parts they are yet to be lifted, from `source` on in the cache.
+    Without parts they are yet to be lifted, from `source` on in the cache.
     """
 
     begin: int
     end: int
-    parts: tuple[Tensor, ...] = ()
+    parts: tuple[Pairs, ...] = ()
     source: int = 0
 
-    def parts_from(self, position: int) -> tuple[Tensor, ...]:
+    def parts_from(self, position: int) -> tuple[Pairs, ...]:
         """What stands at `position` and behind it."""
-        left, n_before = list[Tensor](), position - self.begin
+        left, n_before = list[Pairs](), position - self.begin
         for part in self.parts:
-            if n_before < part.shape[2]:
-                left.append(part[:, :, max(0, n_before) :])
-            n_before -= part.shape[2]
+            if n_before < len(part):
+                left.append(part.between(max(0, n_before), len(part)))
+            n_before -= len(part)
         return tuple(left)
 
     def within(self, begin: int, end: int) -> Run | None:
@@ -52,21 +52,21 @@ class Run:
         first, last = max(begin, self.begin), min(end, self.end)
         if first >= last:
             return None
-        n_left, parts = last - first, list[Tensor]()
+        n_left, parts = last - first, list[Pairs]()
         for part in self.parts_from(first):
-            parts.append(part[:, :, :n_left])
-            n_left -= parts[-1].shape[2]
-        kept = tuple(part for part in parts if part.shape[2])
+            parts.append(part.between(0, n_left))
+            n_left -= len(parts[-1])
+        kept = tuple(part for part in parts if len(part))
         return Run(first, last, kept, self.source + first - self.begin)
 
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """Pairs ``[L, 2 G, n, S]`` of the tokens from `begin` on."""
+    """Pairs of the tokens from `begin` on."""
 
     begin: int
     ids: IntArray
-    pairs: Tensor
+    pairs: Pairs
 
     @property
     def end(self) -> int:
@@ -121,23 +121,23 @@ class Reading:
         found: list[int] = self._ids[begin:end].tolist()
         return found
 
-    def put(self, begin: int, pairs: Tensor) -> None:
-        """Pairs ``[L, 2 G, n, S]`` of tokens that `unread` named."""
-        piece = _Piece(begin, self._ids[begin : begin + pairs.shape[2]], pairs)
+    def put(self, begin: int, pairs: Pairs) -> None:
+        """Those of tokens that `unread` named."""
+        piece = _Piece(begin, self._ids[begin : begin + len(pairs)], pairs)
         place = bisect_right(self._pieces, begin, key=lambda one: one.begin)
         self._pieces.insert(place, piece)
 
-    def parts(self, begin: int, end: int) -> tuple[Tensor, ...]:
+    def parts(self, begin: int, end: int) -> tuple[Pairs, ...]:
         """The pairs of ``[begin, end)``, where all was read; none where some was not."""
-        parts, place = list[Tensor](), begin
+        parts, place = list[Pairs](), begin
         for piece in self._pieces:
             if piece.begin <= place < min(end, piece.end):
                 last = min(end, piece.end)
-                parts.append(piece.pairs[:, :, place - piece.begin : last - piece.begin])
+                parts.append(piece.pairs.between(place - piece.begin, last - piece.begin))
                 place = last
         return tuple(parts) if place == end else ()
 
-    def parts_before(self, end: int, most: int) -> tuple[Tensor, ...]:
+    def parts_before(self, end: int, most: int) -> tuple[Pairs, ...]:
         """Those of the last tokens before `end`, at most so many, that were read without a gap."""
         begin = end
         for piece in reversed(self._pieces):

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from torch import Tensor
 
 from model.decoding import Inputs
 from model.readings.matching import SHORTEST_RUN, stretches_in
 from model.readings.open_files import OpenFiles
-from model.readings.reading import SHORTEST_STRETCH, Run, worth_standing
+from model.readings.reading import MOST_CUT_OTHERWISE, SHORTEST_STRETCH, Run, worth_standing
 from model.runtime.fast_runtime import FastRuntime
+from model.runtime.pairs import Pairs
 
 READ_ANYWAY = 64
 """Tokens before the cursor that are read in any case, unless nothing but the window's beginning changed."""
@@ -36,19 +36,21 @@ class FilePart:
 
 @dataclass(frozen=True, eq=False)
 class _Gone:
-    """With what the window of `name` began before it moved on: tokens, and their pairs ``[L, 2 G, n, S]``."""
+    """With what the window of `name` began before it moved on: tokens, and their pairs."""
 
     name: str
     ids: tuple[int, ...]
-    pairs: Tensor
+    pairs: Pairs
 
     def standing(self, name: str, ids: Sequence[int], begin: int, n_left_out: int) -> list[Run]:
-        """A run from `begin` on, where `ids` are it without the first `n_left_out`, or begin as that does."""
+        """A run from `begin` on, if `ids` are it without the first `n_left_out`, but for the last few: where
+        a window begins tokens may be cut otherwise."""
         gone = self.ids[n_left_out:]
         differ = (at for at, (one, other) in enumerate(zip(gone, ids, strict=False)) if one != other)
         n = next(differ, min(len(gone), len(ids)))
-        pairs = self.pairs[:, :, n_left_out : n_left_out + n]
-        return [Run(begin, begin + n, (pairs,))] if n and name == self.name else []
+        if name != self.name or n < SHORTEST_RUN or len(ids) - n > MOST_CUT_OTHERWISE:
+            return []
+        return [Run(begin, begin + n, (self.pairs.between(n_left_out, n_left_out + n),))]
 
 
 class Standing:
@@ -105,9 +107,8 @@ class Standing:
             return
         end = moved.source - (moved.begin - file.begin)  # both windows may begin with the same few tokens
         if end > begin:
-            self._gone = _Gone(
-                file.name, tuple(self._session.keys[begin:end]), self._session.lifted(begin, end)
-            )
+            ids, pairs = tuple(self._session.keys[begin:end]), Pairs(self._session.lifted(begin, end))
+            self._gone = _Gone(file.name, ids, pairs)
 
     def _come_back(self, inputs: Inputs, file: FilePart, n_kept: int, moved: Sequence[Run]) -> list[Run]:
         """What had gone, where the window begins with it again."""
@@ -120,7 +121,9 @@ class Standing:
     def _lifted(self, run: Run) -> Run:
         if run.parts:
             return run
-        return replace(run, parts=(self._session.lifted(run.source, run.source + run.end - run.begin),))
+        return replace(
+            run, parts=(Pairs(self._session.lifted(run.source, run.source + run.end - run.begin)),)
+        )
 
     def _introduced(self, inputs: Inputs, file: FilePart) -> tuple[Inputs, FilePart]:
         is_introduced = inputs.ids[: len(self._introduction)] == self._introduction

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from model.runtime.pairs import Pairs
 from model.runtime.static_cache import StaticCache
 from model.slots.layout import turned_keys
 
@@ -21,19 +22,19 @@ def lifted(cache: StaticCache, begin: int, end: int) -> Tensor:
     return torch.cat([turned_keys(keys, cos[begin:end, 0], -sin[begin:end, 0]), values], dim=1)
 
 
-def laid(cache: StaticCache, begin: int, parts: Sequence[Tensor]) -> None:
+def laid(cache: StaticCache, begin: int, parts: Sequence[Pairs]) -> None:
     """Pairs such as `lifted` gives stand from `begin` on, part after part, and all heads see them.
 
     Part by part, as memory that is taken for a whole window anew costs more than the turning.
     """
-    end = begin + sum(part.shape[2] for part in parts)
+    end = begin + sum(map(len, parts))
     cache.reserve(end, begin)
     cache.show(begin, end)
     data, cos, sin = cache.whole
     for part in parts:
-        end = begin + part.shape[2]
-        keys, values = part.chunk(2, dim=1)
+        end = begin + len(part)
+        keys, values = part.whole().chunk(2, dim=1)
         n_keys = keys.shape[1]
-        data[:, :n_keys, begin:end] = turned_keys(keys.float(), cos[begin:end, 0], sin[begin:end, 0])
+        data[:, :n_keys, begin:end] = turned_keys(keys, cos[begin:end, 0], sin[begin:end, 0])
         data[:, n_keys:, begin:end] = values
         begin = end

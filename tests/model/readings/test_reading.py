@@ -7,14 +7,16 @@ from hypothesis import strategies as st
 
 from model.readings.matching import SHORTEST_RUN
 from model.readings.reading import MOST_CUT_OTHERWISE, PIECE, SHORTEST_STRETCH, Reading, Run
+from model.runtime.pairs import Pairs
 
 LONG = 4 * PIECE + 5
 TEXT = list(range(1000, 1000 + LONG))
 
 
-def pairs_of(token_ids: list[int]) -> torch.Tensor:
+def pairs_of(token_ids: list[int]) -> Pairs:
     """Pairs whose every number is the token they are of."""
-    return torch.tensor(token_ids, dtype=torch.float32).view(1, 1, -1, 1).expand(2, 4, -1, 3).clone()
+    numbers = torch.tensor(token_ids, dtype=torch.float32).view(1, 1, -1, 1)
+    return Pairs(numbers.expand(2, 4, -1, 3).clone())
 
 
 def read_all(reading: Reading, begin: int = 0, end: int = 1 << 30) -> int:
@@ -42,8 +44,8 @@ def tokens_at(runs: tuple[Run, ...]) -> dict[int, int]:
     }
 
 
-def told_by(parts: tuple[torch.Tensor, ...]) -> list[int]:
-    return [int(token) for part in parts for token in part[0, 0, :, 0]]
+def told_by(parts: tuple[Pairs, ...]) -> list[int]:
+    return [int(token) for part in parts for token in part.whole()[0, 0, :, 0]]
 
 
 def test_a_run_goes_on_from_any_of_its_positions() -> None:
@@ -93,7 +95,7 @@ def test_whatever_is_edited_pairs_are_of_their_tokens(
     read_all(reading, 0, end)
     begin = data.draw(st.integers(0, end))
     parts = reading.parts(begin, end)
-    assert [int(token) for part in parts for token in part[0, 0, :, 0]] == second[begin:end]
+    assert [int(token) for part in parts for token in part.whole()[0, 0, :, 0]] == second[begin:end]
     runs = reading.runs_in(second, 0, len(second))
     covered = tokens_at(runs)
     wrong = [place for place, token in covered.items() if second[place] != token]
@@ -137,8 +139,8 @@ def test_what_was_not_read_is_no_part_of_a_run() -> None:
     read_all(reading, 100, 200)
     assert tokens_at(reading.runs_in(TEXT, 0, LONG)) == {place: TEXT[place] for place in range(100, 200)}
     assert reading.parts(90, 150) == ()
-    assert sum(part.shape[2] for part in reading.parts_before(160, 500)) == 60
-    assert sum(part.shape[2] for part in reading.parts_before(160, 50)) == 50
+    assert sum(len(part) for part in reading.parts_before(160, 500)) == 60
+    assert sum(len(part) for part in reading.parts_before(160, 50)) == 50
     assert reading.parts_before(300, 50) == ()
 
 
