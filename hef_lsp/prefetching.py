@@ -53,8 +53,13 @@ class Prefetching:
         self._begin_after(PAUSE_S, following)
 
     def moved_to(self, request: CompletionRequest) -> None:
-        """The cursor stands there now; what is known to be said there leaves the look ahead that goes on."""
+        """The cursor stands there now. Where code follows it, the line's end is what one goes on from.
+
+        What is known to be said there leaves the look ahead that goes on.
+        """
         engine, resting = self._engine(), replace(request, at_rest=True)
+        if should_complete(resting) is not None:
+            resting = replace(resting, offset=request.offset + len(request.line_suffix))
         if engine is not None and should_complete(resting) is None and engine.lookup(resting) is None:
             self._begin_after(REST_S, resting)
 

@@ -113,3 +113,19 @@ def test_toggled_off_there_is_none(start: StartNeovim, options: dict[str, str]) 
     assert neovim.ghost() == ""
     neovim.keys("<Esc>:Hef toggle on<CR>A ")
     neovim.wait_ghost("left + right")
+
+
+def test_where_the_cursor_rests_is_worked_out_before_anybody_types(start: StartNeovim) -> None:
+    neovim = start(None)
+
+    def n_said() -> str:
+        command = "{ command = 'stub.tokens', arguments = {} }"
+        client = "vim.lsp.get_clients({ name = 'hef_lsp' })[1]"
+        said = neovim.lua(f"{client}:request_sync('workspace/executeCommand', {command}, 2000).result.tokens")
+        return str(said)
+
+    assert n_said() == "0"
+    neovim.keys("G$")
+    neovim.wait(lambda: n_said() != "0", "what is asked there", n_said)
+    neovim.keys("i<Esc>")
+    assert neovim.text() == SOURCE.removesuffix("\n")

@@ -217,8 +217,10 @@ async def test_where_the_cursor_was_moved_to_is_worked_out(
     desk.ahead.moved_to(request_at("x = ║\n"))
     assert await desk.settled() == ["x = "]
     assert desk.engine.asked[0].at_rest and not desk.engine.asked[0].ahead
-    desk.ahead.moved_to(request_at("na║me = 1\n"))  # nothing is asked for within a word
-    assert await desk.settled() == ["x = "]
+    desk.ahead.moved_to(request_at("na║me = 1\r\nx\r\n"))  # nothing is asked for within a word
+    assert await desk.settled() == ["x = ", "name = 1"]
+    desk.ahead.moved_to(request_at("║"))
+    assert len(await desk.settled()) == 2
 
 
 async def test_a_cursor_that_passes_by_is_not_followed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
