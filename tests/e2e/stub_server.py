@@ -12,6 +12,7 @@ import logging
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -28,6 +29,8 @@ def main() -> int:
 
     fakes = _fakes()
     generator = fakes.FakeGenerator([arguments.script], delay_s=arguments.delay)
+    if arguments.calls is not None:
+        generator.generate = _noting(generator.generate, arguments.calls)
 
     def load(settings: object, on_progress: object) -> object:
         time.sleep(arguments.load_delay)
@@ -50,6 +53,17 @@ def main() -> int:
     return run_server(server, tcp_port=arguments.tcp, token="stub-token-stub-token")
 
 
+def _noting(generate: Callable[..., object], calls: Path) -> Callable[..., object]:
+    """With a line in `calls` each time that it is called, for whoever cannot ask by a command."""
+
+    def noting(*arguments: object, **named: object) -> object:
+        with calls.open("a") as file:
+            file.write("called\n")
+        return generate(*arguments, **named)
+
+    return noting
+
+
 def _fakes() -> ModuleType:
     """By its file: with `tests` on the import path its folder `hef_lsp` would hide the package."""
     spec = importlib.util.spec_from_file_location("fakes", FAKES)
@@ -65,6 +79,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--script", default="return total")
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--load-delay", type=float, default=0.0)
+    parser.add_argument("--calls", type=Path)
     parser.add_argument("--tcp", type=int)
     parser.add_argument("--fail", action="store_true")
     parser.add_argument("--log-level", default="warning")

@@ -46,6 +46,7 @@ def test_scenario(scenario: str, home: Path) -> None:
             "HEF_TEST_SERVER": sys.executable,
             "HEF_TEST_STUB": str(stub_program(home)),
             "HEF_TEST_SCRIPT": SCRIPT,
+            "HEF_TEST_CALLS": str(home / "calls"),
         },
     )
 
@@ -70,7 +71,7 @@ def run_scenario(scenario: str, environment: dict[str, str]) -> None:
 def stub_program(home: Path) -> Path:
     """A program as `hef-lsp` is one, with the fake models."""
     program = home / "hef-lsp"
-    serve = shlex.join(stub_command(home / "cache", "--script", SCRIPT))
+    serve = shlex.join(stub_command(home / "cache", "--script", SCRIPT, "--calls", str(home / "calls")))
     program.write_text(STUB.format(serve=serve, program=shlex.join([sys.executable, "-I", "-m", "hef_lsp"])))
     program.chmod(0o755)
     return program
