@@ -11,6 +11,9 @@ TAB_WIDTH = 4
 
 _MARK_OPENERS = ("{", "=>")
 _COLON_LANGUAGES = frozenset({"python", "gdscript", "nim"})
+_STRING = re.compile(r"""(['"])(?:\\.|(?!\1)[^\\])*\1""")
+_NO_HEADER = re.compile(r"""^\s*:$|['"#]|\blambda\b[^:]*:$""")
+"""Of a line without its strings: a key alone, an open string or a comment, a lambda."""
 _WORD_OPENERS = {
     "ruby": re.compile(
         r"(?:\b(?:do|then|else|begin|ensure)|\bdo\s*\|[^|]*\||^\s*(?:def|class|module|if|unless|while)\b.*)$"
@@ -56,6 +59,14 @@ def opens_block(line: str, language: str | None) -> bool:
     if line.endswith(_MARK_OPENERS):
         return True
     if line.endswith(":"):
-        return language in _COLON_LANGUAGES
+        return language in _COLON_LANGUAGES and _ends_a_header(line)
     opener = _WORD_OPENERS.get(language or "")
     return opener is not None and opener.search(line) is not None
+
+
+def _ends_a_header(line: str) -> bool:
+    """Whether the colon at the end of `line` stands outside brackets, strings and comments."""
+    code, depth = _STRING.sub("", line), 0
+    for character in code:
+        depth = max(0, depth + (character in "([{") - (character in ")]}"))
+    return depth == 0 and _NO_HEADER.search(code) is None

@@ -133,6 +133,8 @@ class HfGenerator:
         """Drops the KV cache and what was decoded."""
         self._session.clear()
         self._recollection.clear()
+        if self._standing is not None:
+            self._standing.forget()
 
     def read_on(self, text: OpenText, n_tokens: int, cancel: CancelSignal) -> bool:
         """Where our own runtime reads on a CPU; on a GPU a prompt is read as soon."""
@@ -141,6 +143,8 @@ class HfGenerator:
     def close_text(self, name: str) -> None:
         if self._open_files is not None:
             self._open_files.forget(name)
+        if self._standing is not None:
+            self._standing.forget(name)
 
     def n_to_read(self, prompt: Prompt) -> int:
         inputs = self._tasks.task_of(prompt, StopRule(max_tokens=1)).inputs

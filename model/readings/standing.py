@@ -118,6 +118,12 @@ class Standing:
         ids = inputs.keys[begin : moved[0].begin]
         return self._gone.standing(file.name, ids, begin, begin - file.begin)
 
+    def forget(self, name: str = "") -> None:
+        """Drops what is kept of a file, or of any. Any thread."""
+        gone = self._gone
+        if gone is not None and name in ("", gone.name):
+            self._gone = None
+
     def _lifted(self, run: Run) -> Run:
         if run.parts:
             return run

@@ -88,6 +88,20 @@ def test_what_had_gone_of_another_file_does_not_come_back(parts: Parts) -> None:
     assert said(parts, prompt_of(parts, window(0, 20), name="b")).n_prefilled > 40
 
 
+@pytest.mark.parametrize("dropped", ["closed", "forgotten", "another"])
+def test_of_a_closed_file_nothing_comes_back(parts: Parts, dropped: str) -> None:
+    here, ahead = prompt_of(parts, window(0, 20)), prompt_of(parts, window(4, 20) + "    x\n")
+    said(parts, here)
+    said(parts, ahead)
+    if dropped == "forgotten":
+        parts.generator.forget()
+        said(parts, ahead)
+    else:
+        parts.generator.close_text("a" if dropped == "closed" else "b")
+    n_read = said(parts, here).n_prefilled
+    assert n_read <= 4 if dropped == "another" else n_read > 40
+
+
 def test_where_other_things_are_told_the_last_tokens_are_read(parts: Parts) -> None:
     said(parts, prompt_of(parts, window(0, 20), SNIPPETS + "# b.py\n# x = 1\n"))
     other = said(parts, prompt_of(parts, window(0, 20), SNIPPETS + "# c.py\n# another = 2\n"))
