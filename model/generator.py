@@ -256,9 +256,7 @@ class HfGenerator:
         """With the pairs of the last prompt that stand elsewhere in this one."""
         if self._standing is None or task.file is None:
             return task
-        inputs = self._standing.lifted(task.inputs, task.file)
-        self._standing.keep(inputs, task.file)
-        return replace(task, inputs=inputs)
+        return replace(task, inputs=self._standing.lifted(task.inputs, task.file))
 
     def _standing_of(self, open_files: OpenFiles | None) -> Standing | None:
         if open_files is None or not isinstance(self._session, FastRuntime):

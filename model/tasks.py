@@ -1,7 +1,7 @@
 """From a prompt to what the generator reads and spells again.
 
-Owns the cutting to the context window, the check of pseudo-tokens, and which positions need not be read
-because they were read beforehand. Decoding is `model.generator`'s.
+Owns the cutting to the context window and the check of pseudo-tokens. Which positions need not be read is
+`model.readings.standing`'s, decoding `model.generator`'s.
 """
 
 from __future__ import annotations

@@ -20,15 +20,6 @@ _FACTORS = np.array(
 )
 
 
-def grams_of(ids: IntArray) -> NDArray[np.uint64]:
-    """A number for each stretch of `SHORTEST_RUN`, the same for the same tokens."""
-    if len(ids) < SHORTEST_RUN:
-        return np.empty(0, dtype=np.uint64)
-    stretches = np.lib.stride_tricks.sliding_window_view(ids.astype(np.uint64), SHORTEST_RUN)
-    numbers: NDArray[np.uint64] = (stretches * _FACTORS).sum(axis=1, dtype=np.uint64)
-    return numbers
-
-
 def stretches_in(
     wanted: IntArray, ids: IntArray, usable: BoolArray | None = None, begins: Collection[int] = ()
 ) -> Iterator[tuple[int, int, int]]:
@@ -37,7 +28,8 @@ def stretches_in(
 
     Only `usable` ones of `ids` count. At `begins` of `wanted` the beginning of `ids` counts however short.
     """
-    known, asked, places = grams_of(ids), grams_of(wanted), np.arange(len(ids))
+    known, asked = _grams_of(ids), _grams_of(wanted)
+    places = np.arange(len(known))
     if usable is not None and len(known):
         is_whole = np.lib.stride_tricks.sliding_window_view(usable, SHORTEST_RUN).all(axis=1)
         known, places = known[is_whole], np.flatnonzero(is_whole)
@@ -45,7 +37,7 @@ def stretches_in(
     for at in sorted({*np.flatnonzero(np.isin(asked, known)).tolist(), *begins}):
         if at < done:
             continue
-        firsts = places[: len(known)][known == asked[at]].tolist() if at < len(asked) else []
+        firsts = places[known == asked[at]].tolist() if at < len(asked) else []
         if at in begins:
             firsts.append(0)
         lengths = ((_n_same(wanted[at:], ids[first:], usable, first), first) for first in firsts)
@@ -53,6 +45,15 @@ def stretches_in(
         if length >= SHORTEST_RUN or (length and first == 0 and at in begins):
             done = at + length
             yield at, done, first
+
+
+def _grams_of(ids: IntArray) -> NDArray[np.uint64]:
+    """A number for each stretch of `SHORTEST_RUN`, the same for the same tokens."""
+    if len(ids) < SHORTEST_RUN:
+        return np.empty(0, dtype=np.uint64)
+    stretches = np.lib.stride_tricks.sliding_window_view(ids.astype(np.uint64), SHORTEST_RUN)
+    numbers: NDArray[np.uint64] = (stretches * _FACTORS).sum(axis=1, dtype=np.uint64)
+    return numbers
 
 
 def _n_same(wanted: IntArray, ids: IntArray, usable: BoolArray | None, first: int) -> int:

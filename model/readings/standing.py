@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.decoding import Inputs
+from model.decoding import Inputs, n_same
 from model.readings.matching import SHORTEST_RUN, stretches_in
 from model.readings.open_files import OpenFiles
 from model.readings.reading import MOST_CUT_OTHERWISE, SHORTEST_STRETCH, Run, worth_standing
@@ -45,9 +45,7 @@ class _Gone:
     def standing(self, name: str, ids: Sequence[int], begin: int, n_left_out: int) -> list[Run]:
         """A run from `begin` on, if `ids` are it without the first `n_left_out`, but for the last few: where
         a window begins tokens may be cut otherwise."""
-        gone = self.ids[n_left_out:]
-        differ = (at for at, (one, other) in enumerate(zip(gone, ids, strict=False)) if one != other)
-        n = next(differ, min(len(gone), len(ids)))
+        n = n_same(self.ids[n_left_out:], (*ids, -1))
         if name != self.name or n < SHORTEST_RUN or len(ids) - n > MOST_CUT_OTHERWISE:
             return []
         return [Run(begin, begin + n, (self.pairs.between(n_left_out, n_left_out + n),))]
@@ -92,13 +90,11 @@ class Standing:
         return replace(shown, runs=_together(read, moved, n_kept)), there
 
     def lifted(self, inputs: Inputs, file: FilePart) -> Inputs:
-        """With the pairs of what moved: taken from the cache before anything is written there."""
+        """With the pairs of what moved, taken from the cache before anything is written there: `inputs` are
+        read now."""
         self._keep_what_goes(inputs, file)
-        return replace(inputs, runs=tuple(self._lifted(run) for run in inputs.runs))
-
-    def keep(self, inputs: Inputs, file: FilePart) -> None:
-        """These are read now."""
         self._last_keys, self._last_file = inputs.keys, file
+        return replace(inputs, runs=tuple(self._lifted(run) for run in inputs.runs))
 
     def _keep_what_goes(self, inputs: Inputs, file: FilePart) -> None:
         """Looking ahead moves the window on, and the next key moves it back."""

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-MOST, LEAST = 127, 1e-30
+MOST = 127
+LEAST = 1e-30
+"""What the largest of a pair's numbers is taken for where all are nothing."""
 
 
 @dataclass(frozen=True, eq=False)
