@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hef_lsp.cursor_rest import CursorRest
 from hef_lsp.documents import DocumentSnapshot
 from hef_lsp.prefetching import Prefetching
 from hef_lsp.request import CompletionRequest, should_complete
@@ -63,6 +64,7 @@ class Answering:
         self._tokens: dict[Key, CancellationToken] = {}
         self._delay = LatestWins()
         self._prefetching = Prefetching(lane, engine)
+        self._cursor = CursorRest(self._prefetching, engine)
         self._answered = answered
         self._stops_ms: deque[float] = deque(maxlen=STOPS_REMEMBERED)
 
@@ -102,7 +104,7 @@ class Answering:
         """Works out what will be asked at that cursor, unless somebody waits for an answer now."""
         completion = self._settings().completion
         if completion.enabled and completion.prefetch and not self._tokens:
-            self._prefetching.moved_to(request)
+            self._cursor.moved_to(request)
 
     def cancel(self, uri: str) -> None:
         """Stops what runs for a document; those who asked are answered empty."""

@@ -15,7 +15,7 @@ import numpy as np
 from hef_lsp.cache import ContextSources
 from hef_lsp.explanation import ExplainedHit, StageClock, explained
 from hef_lsp.request import CompletionRequest, text_above
-from hef_lsp.retrieved import Found, LastRetrievals, RetrievalPlace, sources_of
+from hef_lsp.retrieved import Found, Key, LastRetrievals, RetrievalPlace, sources_of
 from hef_lsp.settings import ContextMode, ContextSettings
 from hef_lsp.stage_guard import StageGuard
 from indexer.languages import line_comment
@@ -160,9 +160,7 @@ class ContextBuilder:
 
         `remembered` is asked where a search is made.
         """
-        mode = settings.mode
-        if mode is ContextMode.AUTO:
-            mode = ContextMode(self._models.preferred_context)
+        mode = self._mode(settings)
         if mode is ContextMode.NONE or settings.hits == 0:
             return NO_CONTEXT
         if view is None:
@@ -175,6 +173,16 @@ class ContextBuilder:
             return dense
         text = self._text(asked)
         return replace(text, notes=(*dense.notes, *text.notes))
+
+    def untold(
+        self, request: CompletionRequest, view: IndexView | None, settings: ContextSettings
+    ) -> list[str]:
+        """Digests of what was found for this very place and was not told, for it had no memory yet."""
+        if view is None:
+            return []
+        key, place = self._place(request, settings, self._mode(settings))
+        found = self._retrievals.of(key, place, view)
+        return [] if found is None or found.place != place else found.untold()
 
     def wish(
         self,
@@ -190,6 +198,18 @@ class ContextBuilder:
             digests = [hit.node.digest for hit in found.hits if hit.text]
             fused = self._guard.attempt("memories", lambda: view.fused(digests)) or set()
             view.wish_for([digest for digest in digests if digest not in fused], for_later=True)
+
+    def _mode(self, settings: ContextSettings) -> ContextMode:
+        is_auto = settings.mode is ContextMode.AUTO
+        return ContextMode(self._models.preferred_context) if is_auto else settings.mode
+
+    def _place(
+        self, request: CompletionRequest, settings: ContextSettings, mode: ContextMode
+    ) -> tuple[Key, RetrievalPlace]:
+        """Under which a retrieval is remembered, and the place it is for."""
+        ancestors = mode is ContextMode.DENSE and not on_demand(settings, self._models)
+        place = RetrievalPlace(request.root, request.line, text_above(request), settings.hits)
+        return (request.document.uri, ancestors), place
 
     def _text(self, asked: _Asked) -> Context:
         found = self._retrieve(asked, ContextMode.TEXT)
@@ -265,15 +285,15 @@ class ContextBuilder:
         """Hits, best first, ancestors among them where all have memories; None if the search failed.
 
         An invoked request always searches: who asks wants what is known now, and waits for it. A request
-        made ahead takes what the line before it had, and so keeps the KV cache of whoever types on there.
+        made ahead takes what the line before it had, and so keeps the KV cache of whoever types on there. One
+        made anew tells all memories that are there now.
         """
         request, view, settings = asked.request, asked.view, asked.settings
-        demanded = on_demand(settings, self._models)
-        ancestors = mode is ContextMode.DENSE and not demanded
-        key = (request.document.uri, ancestors)
-        place = RetrievalPlace(request.root, request.line, text_above(request), settings.hits)
+        key, place = self._place(request, settings, mode)
         kept = None if request.invoked else self._retrievals.of(key, place, view)
         if kept is not None and (kept.place == place or request.ahead):
+            if request.anew and not request.ahead:
+                kept.memories = None
             return kept
         excluded = excluded_lines(request, settings, reads_suffix=self._models.generator.fim is not None)
         told = request.told
@@ -284,7 +304,7 @@ class ContextBuilder:
                 request.path,
                 excluded,
                 settings.hits,
-                ancestors,
+                ancestors=key[1],
                 near=near_text(*around),
                 alike=self._alike(asked),
             )
@@ -294,7 +314,7 @@ class ContextBuilder:
             is_like = worth_telling(query, hits, settings.least_share(mode))
             found = Found(place, hits, worth_telling=is_like)
         if kept is not None:
-            found = found.or_as_before(kept, keeps_memories=not demanded)
+            found = found.or_as_before(kept, keeps_memories=not on_demand(settings, self._models))
         if not request.ahead:
             self._retrievals.remember(key, found)
         return found

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hef_lsp.cache import Found, Place, SuggestionStore
-from hef_lsp.context import Context, ContextBuilder, Models, Retrieves
-from hef_lsp.explanation import ExplainedHit, Explanation, ExplanationLog, StageClock
+from hef_lsp.cache import Place, SuggestionStore
+from hef_lsp.context import ContextBuilder, Models, Retrieves
+from hef_lsp.explaining import explained_again, explanation_of
+from hef_lsp.explanation import Explanation, ExplanationLog, StageClock
 from hef_lsp.open_text import read_piece
 from hef_lsp.postprocess import Draft, postprocess
 from hef_lsp.prompting import Prompting
@@ -53,6 +54,14 @@ class Suggestion:
     text: str
     start: int
     end: int
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What was worked out before anybody asked, and whether it would be told more once memories are made."""
+
+    suggestions: Sequence[Suggestion] = ()
+    lacks_memories: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,10 +128,14 @@ class CompletionEngine:
         """Suggestions, best first; empty where there is nothing to say, and after a cancel."""
         return self._guard.attempt("the answer", lambda: self._complete(self._job(request), cancel)) or []
 
-    def prefetch(self, request: CompletionRequest, cancel: CancelSignal) -> None:
-        """Fills the store for a place before anybody asks there; `request` is `unasked`."""
+    def prefetch(self, request: CompletionRequest, cancel: CancelSignal) -> Ahead:
+        """Fills the store for a place before anybody asks there; `request` is `unasked`.
+
+        What is asked for anew at a cursor at rest is worked out when all memories are there that it lacked.
+        """
         with one_core_left():
-            self._guard.attempt("looking ahead", lambda: self._complete(self._job(request), cancel))
+            ahead = self._guard.attempt("looking ahead", lambda: self._ahead(self._job(request), cancel))
+        return ahead or Ahead()
 
     def read_on(self, request: CompletionRequest, cancel: CancelSignal) -> bool:
         """Reads a piece of an open document before anybody asks, and then has memories made of what its
@@ -174,7 +187,7 @@ class CompletionEngine:
         if found is None:
             return None
         if not job.request.unasked:
-            self._log.add(_explained_again(found, job, clock))
+            self._log.add(explained_again(found, job.request, clock))
         return [_suggestion(job.request, text) for text in found.texts]
 
     def _complete(self, job: _Job, cancel: CancelSignal) -> list[Suggestion]:
@@ -183,8 +196,16 @@ class CompletionEngine:
             clock.add("queue", max(0.0, time.monotonic() - job.request.received_s) * 1000)
         if cancel.cancelled or is_secret_file(job.request.path):
             return []
-        stored = self._lookup(job)
+        stored = None if job.request.anew else self._lookup(job)
         return self._generated(job, cancel, clock) if stored is None else stored
+
+    def _ahead(self, job: _Job, cancel: CancelSignal) -> Ahead:
+        request, view, settings = job.request, job.view, job.settings.context
+        untold = self._contexts.untold(request, view, settings) if request.anew else []
+        if view is not None and len(view.fused(untold)) < len(untold):
+            return Ahead(lacks_memories=True)
+        suggestions = self._complete(job, cancel)
+        return Ahead(suggestions, bool(self._contexts.untold(request, view, settings)))
 
     def _generated(self, job: _Job, cancel: CancelSignal, clock: StageClock) -> list[Suggestion]:
         with clock.stage("memory"):
@@ -203,7 +224,7 @@ class CompletionEngine:
             return []
         with clock.stage("postprocess"):
             texts = _texts(job, generations, self._secrets.with_those_of(job.request.told.secrets))
-        explanation = _explanation(job, context, built, generations, texts, clock)
+        explanation = explanation_of(job.request, context, built, generations, texts, clock)
         if not job.request.unasked:
             self._log.add(explanation)
         if texts or _ended_by_itself(generations):
@@ -292,57 +313,3 @@ def _suggestion(request: CompletionRequest, text: str) -> Suggestion:
     if selected is None:
         return Suggestion(text, request.offset, request.offset)
     return Suggestion(selected.text + text, selected.start_offset, selected.end_offset)
-
-
-def _explanation(
-    job: _Job,
-    context: Context,
-    built: BuiltPrompt,
-    generations: Sequence[Generation],
-    texts: tuple[str, ...],
-    clock: StageClock,
-) -> Explanation:
-    first = generations[0] if generations else None
-    return Explanation(
-        uri=job.request.document.uri,
-        path=job.request.path,
-        line=job.request.line,
-        mode=str(context.mode),
-        source="prefetched" if job.request.unasked else "generated",
-        hits=_hits_with_use(context, built),
-        n_pseudo_tokens=0 if context.pseudo_tokens is None else len(context.pseudo_tokens),
-        n_prompt_tokens=len(built.prompt.token_ids),
-        n_context_tokens=built.n_context_tokens,
-        n_reused=first.n_reused if first else 0,
-        n_prefilled=first.n_prefilled if first else 0,
-        n_read_before=first.n_read_before if first else 0,
-        n_decoded=sum(len(generation.token_ids) for generation in generations),
-        n_forwards=sum(generation.n_forwards for generation in generations),
-        timings=clock.timings(),
-        suggestions=texts,
-        stop_reasons=tuple(str(generation.stop_reason) for generation in generations),
-        notes=context.notes,
-    )
-
-
-def _hits_with_use(context: Context, built: BuiltPrompt) -> tuple[ExplainedHit, ...]:
-    """As text only as many were used, from the best on, as fitted their budget."""
-    use = {place: rank < built.n_snippets for rank, place in enumerate(context.as_text)}
-    return tuple(replace(hit, used=use.get(place, hit.used)) for place, hit in enumerate(context.hits))
-
-
-def _explained_again(found: Found, job: _Job, clock: StageClock) -> Explanation:
-    """The stored explanation as it stands for this answer: no model ran, so its stages took no time."""
-    made_ahead = found.explanation.source == "prefetched"
-    return replace(
-        found.explanation,
-        line=job.request.line,
-        source="typed-through" if found.typed_through else "prefetched" if made_ahead else "exact",
-        suggestions=found.texts,
-        n_reused=0,
-        n_prefilled=0,
-        n_read_before=0,
-        n_decoded=0,
-        n_forwards=0,
-        timings=clock.timings(),
-    )

@@ -51,7 +51,8 @@ class CompletionRequest:
     `path` is relative to the workspace folder `root`, or the file's name where there is none.
     `after_deletion`: the change before this request only took text away. `received_s`: the
     `time.monotonic` instant at which the request came in, from which its deadline counts. `ahead`: nobody
-    asked yet; the document is as it would be then. `at_rest`: nobody asked yet at this cursor.
+    asked yet; the document is as it would be then. `at_rest`: nobody asked yet at this cursor. `anew`: one
+    of these two once more, for memories that were missed have come.
     """
 
     document: DocumentSnapshot
@@ -65,6 +66,7 @@ class CompletionRequest:
     received_s: float | None = None
     ahead: bool = False
     at_rest: bool = False
+    anew: bool = False
 
     @property
     def unasked(self) -> bool:

@@ -57,6 +57,13 @@ class Found:
             self.memories = frozenset(memories)
         return self.memories.intersection(memories)
 
+    def untold(self) -> list[str]:
+        """Digests of chunks that were worth telling and had no memory when the others were told."""
+        told = self.memories
+        if told is None or not self.worth_telling:
+            return []
+        return [hit.node.digest for hit in self.hits if hit.text and hit.node.digest not in told]
+
     def or_as_before(self, kept: Found, keeps_memories: bool = True) -> Found:
         """`kept` for this place, where all that is worth telling was told by it: then the prompt may stay.
 

@@ -64,9 +64,14 @@ def opens_block(line: str, language: str | None) -> bool:
     return opener is not None and opener.search(line) is not None
 
 
+def n_open_brackets(line: str) -> int:
+    """How many brackets that `line` opens it does not close, outside strings."""
+    depth = 0
+    for character in _STRING.sub("", line):
+        depth = max(0, depth + (character in "([{") - (character in ")]}"))
+    return depth
+
+
 def _ends_a_header(line: str) -> bool:
     """Whether the colon at the end of `line` stands outside brackets, strings and comments."""
-    code, depth = _STRING.sub("", line), 0
-    for character in code:
-        depth = max(0, depth + (character in "([{") - (character in ")]}"))
-    return depth == 0 and _NO_HEADER.search(code) is None
+    return n_open_brackets(line) == 0 and _NO_HEADER.search(_STRING.sub("", line)) is None
