@@ -141,6 +141,7 @@ def build_prompt(
             told_ids=told_ids,
             n_after=0 if marks is None else marks.n_after(len(suffix_ids)),
             n_window=len(prefix_ids),
+            n_path=len(path_ids),
         ),
         prefix_start=start,
         n_context_tokens=len(snippet_ids),

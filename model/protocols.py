@@ -183,7 +183,8 @@ class Prompt:
     retrieved text, and `told_ids` the tokens of the texts that slots stand for. `memory` is asked at each
     step what followed such words in the workspace. `open_text` names the file that the prompt ends with; what
     was read of it beforehand (`Generator.read_on`) need not be read again. `n_after` of the tokens come after
-    those that stand before the cursor, of which the last `n_window` are the file's own.
+    those that stand before the cursor, of which the last `n_window` are the file's own, `n_path` before
+    these its path.
     """
 
     token_ids: tuple[int, ...]
@@ -194,6 +195,7 @@ class Prompt:
     open_text: str = ""
     n_after: int = 0
     n_window: int = 0
+    n_path: int = 0
 
 
 class StopMode(StrEnum):

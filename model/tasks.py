@@ -108,5 +108,7 @@ def _file_of(prompt: Prompt, inputs: Inputs, n_read: int) -> FilePart | None:
     """Where the open file's window begins, of whose prompt `n_read` tokens were left at its right end."""
     if not prompt.open_text:
         return None
-    begin = max(0, n_read - prompt.n_after - prompt.n_window)
-    return FilePart(prompt.open_text, inputs.places[1] + begin, prompt.n_after)
+    first, begin = inputs.places[1], n_read - prompt.n_after - prompt.n_window
+    told_end = max(0, begin - prompt.n_path)
+    told = first + max(0, told_end - prompt.n_told), first + told_end
+    return FilePart(prompt.open_text, first + max(0, begin), prompt.n_after, told)

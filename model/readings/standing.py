@@ -14,7 +14,7 @@ import numpy as np
 from model.decoding import Inputs, n_same
 from model.readings.matching import SHORTEST_RUN, stretches_in
 from model.readings.open_files import OpenFiles
-from model.readings.reading import MOST_CUT_OTHERWISE, SHORTEST_STRETCH, Run, worth_standing
+from model.readings.reading import MOST_CUT_OTHERWISE, Run, worth_standing
 from model.runtime.fast_runtime import FastRuntime
 from model.runtime.pairs import Pairs
 
@@ -24,14 +24,19 @@ READ_ANYWAY = 64
 
 @dataclass(frozen=True)
 class FilePart:
-    """The positions ``[begin, len - n_after)`` of a prompt are tokens of an open file before the cursor."""
+    """The positions ``[begin, len - n_after)`` of a prompt are tokens of an open file before the cursor.
+
+    Those ``[told)`` are what is told as text of other files, an introduction first.
+    """
 
     name: str
     begin: int
     n_after: int
+    told: tuple[int, int] = (0, 0)
 
     def moved_by(self, n_positions: int) -> FilePart:
-        return replace(self, begin=self.begin + n_positions)
+        first, end = self.told
+        return replace(self, begin=self.begin + n_positions, told=(first + n_positions, end + n_positions))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +103,8 @@ class Standing:
 
     def _keep_what_goes(self, inputs: Inputs, file: FilePart) -> None:
         """Looking ahead moves the window on, and the next key moves it back."""
-        moved, begin = next((run for run in inputs.runs if not run.parts), None), self._last_file.begin
+        begin = self._last_file.begin
+        moved = next((run for run in inputs.runs if not run.parts and run.begin >= file.begin), None)
         if moved is None or moved.begin >= file.begin + SHORTEST_RUN:
             return
         end = moved.source - (moved.begin - file.begin)  # both windows may begin with the same few tokens
@@ -135,21 +141,31 @@ class Standing:
         return shown, file.moved_by(len(self._introduction) - len(inputs.before))
 
     def _moved(self, inputs: Inputs, file: FilePart, n_kept: int, end: int) -> list[Run]:
-        """What of the file stood elsewhere in the last prompt.
+        """What of the file, and of what is told as text, stood elsewhere in the last prompt.
 
-        Its path is left out: what a prompt begins with draws attention wherever it stands then.
+        The file's path and the introduction are left out: what a prompt begins with draws attention wherever
+        it stands then.
         """
         session, last = self._session, self._last_file
-        begin = max(n_kept, file.begin)
         is_known = 0 < last.begin <= session.n_shared(self._last_keys)
-        if last.name != file.name or not is_known or not file.begin or end - begin < SHORTEST_STRETCH:
+        if last.name != file.name or not is_known or not file.begin:
             return []
-        known = np.asarray(session.keys[last.begin :], dtype=np.int64)
-        wanted = np.asarray(inputs.keys[begin:end], dtype=np.int64)
-        return [
-            Run(begin + first, begin + stop, source=last.begin + place)
-            for first, stop, place in stretches_in(wanted, known)
-        ]
+        begin, first = (
+            max(n_kept, file.told[0] + len(self._introduction)),
+            last.told[0] + len(self._introduction),
+        )
+        told = self._found_in(inputs, (begin, min(file.told[1], end)), (first, last.told[1]))
+        own = self._found_in(inputs, (max(n_kept, file.begin), end), (last.begin, len(session.keys)))
+        return [*told, *own]
+
+    def _found_in(self, inputs: Inputs, wanted: tuple[int, int], known: tuple[int, int]) -> list[Run]:
+        """Stretches of the positions `wanted` that stand among the positions `known` of the last prompt."""
+        (begin, end), (first, last) = wanted, known
+        if min(end - begin, last - first) < SHORTEST_RUN:
+            return []
+        ids = np.asarray(self._session.keys[first:last], dtype=np.int64)
+        stretches = stretches_in(np.asarray(inputs.keys[begin:end], dtype=np.int64), ids)
+        return [Run(begin + at, begin + stop, source=first + place) for at, stop, place in stretches]
 
 
 def _together(first: Sequence[Run], others: Sequence[Run], begin: int) -> tuple[Run, ...]:

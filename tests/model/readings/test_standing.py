@@ -167,3 +167,60 @@ def test_other_slots_leave_the_last_tokens_to_be_read(parts: Parts) -> None:
         parts, Prompt(prompt.token_ids, parts.slots(LINES[7]), open_text="a", n_window=prompt.n_window)
     )
     assert READ_ANYWAY <= last.n_prefilled <= READ_ANYWAY + len(parts.ids(PATH)) + 1
+
+
+FIRST = "# b.py\n" + "".join(f"# beta_{number} = gamma_{number % 3}\n" for number in range(5))
+SECOND = "# c.py\n" + "".join(f"# delta_{number} = zeta_{number % 4}\n" for number in range(5))
+THIRD = "# d.py\n" + "".join(f"# eta_{number} = theta_{number % 5}\n" for number in range(5))
+
+
+def telling(parts: Parts, *snippets: str, name: str = "a", first: int = 0) -> Prompt:
+    told = [number for text in (SNIPPETS, *snippets) for number in parts.ids(text)]
+    path, own = parts.ids(PATH), parts.ids(window(first, 16))
+    return Prompt((*told, *path, *own), open_text=name, n_told=len(told), n_path=len(path), n_window=len(own))
+
+
+def test_what_is_told_in_another_place_is_not_read_again(parts: Parts) -> None:
+    said(parts, telling(parts, FIRST, SECOND))
+    other = said(parts, telling(parts, THIRD, FIRST, first=4))
+    n_new = len(parts.ids(THIRD + PATH))
+    assert READ_ANYWAY <= other.n_prefilled <= READ_ANYWAY + n_new + 8
+    assert other.n_read_before >= len(parts.ids(FIRST + window(4, 16))) - READ_ANYWAY - 8
+
+
+def test_what_is_told_in_another_place_stands_where_it_would_have_been_read(parts: Parts) -> None:
+    said(parts, telling(parts, FIRST, SECOND))
+    turned = telling(parts, SECOND, FIRST)
+    assert said(parts, turned).n_read_before > READ_ANYWAY
+    n = len(turned.token_ids) - 4
+    moved = parts.runtime.lifted(0, n)
+    parts.generator.forget()
+    assert said(parts, turned).n_read_before == 0
+    torch.testing.assert_close(moved[0], parts.runtime.lifted(0, n)[0], rtol=1e-3, atol=1e-4)
+
+
+def test_a_path_never_moves(parts: Parts) -> None:
+    """Even where it stands in the midst of what moves as a whole."""
+    said(parts, telling(parts, FIRST, SECOND))
+    found = parts.generator._tasks.task_of(telling(parts, THIRD, SECOND), StopRule(max_tokens=3))
+    begin = len(parts.ids(SNIPPETS + THIRD + SECOND))
+    path = range(begin, begin + len(parts.ids(PATH)))
+    assert found.inputs.runs and not any(
+        run.begin < place < run.end for run in found.inputs.runs for place in path
+    )
+
+
+@pytest.mark.parametrize("before", ["another file", "nothing told"])
+def test_what_is_told_comes_of_the_same_kind_of_prompt_alone(parts: Parts, before: str) -> None:
+    if before == "another file":
+        said(parts, telling(parts, FIRST, SECOND, name="b"))
+    else:
+        said(parts, prompt_of(parts, window(0, 20)))
+    n_told = len(parts.ids(FIRST + SECOND))
+    assert said(parts, telling(parts, SECOND, FIRST)).n_prefilled >= n_told
+
+
+def test_what_went_when_other_things_were_told_comes_back(parts: Parts) -> None:
+    said(parts, telling(parts, FIRST, SECOND))
+    said(parts, telling(parts, SECOND, FIRST, first=4))
+    assert said(parts, telling(parts, SECOND, FIRST)).n_prefilled <= 4
