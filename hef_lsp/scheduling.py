@@ -12,6 +12,7 @@ import logging
 import math
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -23,6 +24,11 @@ T = TypeVar("T")
 MOST_QUEUED = 64
 """Jobs in the lane's queue; more, and those that were cancelled are dropped before their turn."""
 _Callback = Callable[[], None]
+
+QUIET_BEFORE_S = 0.075
+"""Of the time before a request, what counts as quiet already: with the usual debounce only keys that follow
+each other faster wait at all."""
+KEYS_REMEMBERED = 64
 
 LONGEST_YIELD_S = 5.0
 YIELD_POLL_S = 0.005
@@ -244,19 +250,32 @@ class LatestWins:
     superseded one the moment its successor arrives.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_before_s: float = QUIET_BEFORE_S) -> None:
+        """So much of the quiet before a request counts as well: who types slower than that waits for less."""
+        self._most_before_s = most_before_s
         self._waiting: dict[Hashable, asyncio.Future[bool]] = {}
+        self._last_s: OrderedDict[Hashable, float] = OrderedDict()
 
     async def admit(self, key: Hashable, delay_s: float, token: CancellationToken) -> bool:
         """True after `delay_s` of quiet for `key` (0 means at once); False if superseded or cancelled."""
         older = self._waiting.pop(key, None)
         if older is not None:
             _answer(older, False)
+        left_s = delay_s - min(self._quiet_before(key), self._most_before_s)
         if token.cancelled:
             return False
-        if delay_s <= 0:
+        if left_s <= 0:
             return True
-        return await self._quiet(key, delay_s, token)
+        return await self._quiet(key, left_s, token)
+
+    def _quiet_before(self, key: Hashable) -> float:
+        """Seconds since the last request of `key`, which is now."""
+        now_s = asyncio.get_running_loop().time()
+        quiet_s = now_s - self._last_s.pop(key, -math.inf)
+        self._last_s[key] = now_s
+        if len(self._last_s) > KEYS_REMEMBERED:
+            self._last_s.popitem(last=False)
+        return quiet_s
 
     async def _quiet(self, key: Hashable, delay_s: float, token: CancellationToken) -> bool:
         loop = asyncio.get_running_loop()

@@ -118,7 +118,11 @@ class CompletionSettings:
 
     enabled: bool = _doc(True, "Suggest at all.")
     debounce_ms: int = _doc(
-        75, "Quiet time before an automatic request is worked on, in milliseconds.", 0, 5000
+        75,
+        "Quiet time before an automatic request is worked on, in milliseconds; up to 75 may have passed "
+        "before its key.",
+        0,
+        5000,
     )
     deadline_ms: int = _doc(4000, "Most time for one suggestion, in milliseconds.", 50, LONGEST_DEADLINE_MS)
     max_tokens: int = _doc(64, "Most new tokens of a one-line suggestion.", 1, 1024)

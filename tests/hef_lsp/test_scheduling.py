@@ -13,7 +13,9 @@ from concurrent.futures import CancelledError
 import pytest
 
 from hef_lsp.scheduling import (
+    KEYS_REMEMBERED,
     MOST_QUEUED,
+    QUIET_BEFORE_S,
     CancellationToken,
     InferenceLane,
     LaneClosed,
@@ -219,7 +221,7 @@ async def test_a_newer_request_answers_the_older_at_once() -> None:
 
 
 async def test_of_many_requests_only_the_newest_passes_and_keys_are_apart() -> None:
-    latest = LatestWins()
+    latest = LatestWins(most_before_s=0.0)
     tasks = [asyncio.create_task(latest.admit("doc", 0.02, CancellationToken())) for _ in range(20)]
     other = asyncio.create_task(latest.admit("other", 0.02, CancellationToken()))
     assert await asyncio.gather(*tasks) == [False] * 19 + [True]
@@ -239,7 +241,7 @@ async def test_no_delay_means_no_sleep_and_supersedes_as_well() -> None:
 
 
 async def test_a_successor_between_the_timer_and_the_answer_still_wins() -> None:
-    latest = LatestWins()
+    latest = LatestWins(most_before_s=0.0)
     older = asyncio.create_task(latest.admit("doc", 0.001, CancellationToken()))
     await asyncio.sleep(0)
     time.sleep(0.005)  # the timer is due; its answer and the successor fall into one turn of the loop
@@ -272,6 +274,36 @@ async def test_cancelling_the_task_leaves_no_timer_place_or_callback() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert residue(latest) == 0 and not token._callbacks
+
+
+def at_once(latest: LatestWins, delay_s: float, key: str = "doc") -> bool:
+    """Whether a request passes without giving the loop a turn; one that would wait is withdrawn."""
+    coroutine = latest.admit(key, delay_s, CancellationToken())
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return bool(end.value)
+    coroutine.close()
+    return False
+
+
+async def test_quiet_before_a_request_counts() -> None:
+    latest = LatestWins()
+    assert at_once(latest, QUIET_BEFORE_S), "the first of all"
+    assert not at_once(latest, QUIET_BEFORE_S), "right after another"
+    assert at_once(latest, QUIET_BEFORE_S, "other")
+    await asyncio.sleep(QUIET_BEFORE_S * 1.5)
+    assert not at_once(latest, 2 * QUIET_BEFORE_S), "only so much of it"
+    await asyncio.sleep(QUIET_BEFORE_S * 1.5)
+    assert at_once(latest, QUIET_BEFORE_S)
+    assert residue(latest) == 0
+
+
+async def test_keys_are_remembered_by_the_dozen() -> None:
+    latest = LatestWins()
+    assert all(at_once(latest, QUIET_BEFORE_S, f"doc {number}") for number in range(KEYS_REMEMBERED + 1))
+    assert len(latest._last_s) == KEYS_REMEMBERED
+    assert not at_once(latest, QUIET_BEFORE_S, "doc 1")
 
 
 def test_withdrawn_jobs_do_not_pile_up_behind_a_long_one(lane: InferenceLane) -> None:
