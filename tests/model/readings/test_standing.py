@@ -37,6 +37,15 @@ def said(parts: Parts, prompt: Prompt) -> Generation:
     return found
 
 
+def assert_stands_as_read(parts: Parts, prompt: Prompt) -> None:
+    """Of `prompt`, which was the last one: in the first layer a pair depends on its token and place alone."""
+    n = len(prompt.token_ids) - 4
+    moved = parts.runtime.lifted(0, n)
+    parts.generator.forget()
+    assert said(parts, prompt).n_read_before == 0
+    torch.testing.assert_close(moved[0], parts.runtime.lifted(0, n)[0], rtol=1e-3, atol=1e-4)
+
+
 def test_a_window_that_moves_on_is_not_read_again(parts: Parts) -> None:
     said(parts, prompt_of(parts, window(0, 20)))
     on = prompt_of(parts, window(4, 20) + LINES[20])
@@ -74,11 +83,7 @@ def test_a_window_that_moves_on_and_back_reads_nothing_again(parts: Parts) -> No
     for _ in range(3):
         assert said(parts, ahead).n_prefilled <= 8
         assert said(parts, here).n_prefilled <= 4
-    n = len(here.token_ids) - 4
-    back = parts.runtime.lifted(0, n)
-    parts.generator.forget()
-    assert said(parts, here).n_read_before == 0
-    torch.testing.assert_close(back[0], parts.runtime.lifted(0, n)[0], rtol=1e-3, atol=1e-4)
+    assert_stands_as_read(parts, here)
 
 
 def test_what_had_gone_of_another_file_does_not_come_back(parts: Parts) -> None:
@@ -192,11 +197,7 @@ def test_what_is_told_in_another_place_stands_where_it_would_have_been_read(part
     said(parts, telling(parts, FIRST, SECOND))
     turned = telling(parts, SECOND, FIRST)
     assert said(parts, turned).n_read_before > READ_ANYWAY
-    n = len(turned.token_ids) - 4
-    moved = parts.runtime.lifted(0, n)
-    parts.generator.forget()
-    assert said(parts, turned).n_read_before == 0
-    torch.testing.assert_close(moved[0], parts.runtime.lifted(0, n)[0], rtol=1e-3, atol=1e-4)
+    assert_stands_as_read(parts, turned)
 
 
 def test_a_path_never_moves(parts: Parts) -> None:
