@@ -16,7 +16,8 @@ from hef_lsp.prefetching import Prefetching
 from hef_lsp.request import CompletionRequest, should_complete
 
 if TYPE_CHECKING:
-    from hef_lsp.engine import Ahead, CompletionEngine
+    from hef_lsp.ahead import Ahead
+    from hef_lsp.engine import CompletionEngine
 
 REST_S = 0.3
 """From a move of the cursor to the work at its place: who only passes by moves on sooner."""
@@ -41,16 +42,12 @@ class CursorRest:
             self._prefetching.begin_after(REST_S, place, partial(self._answered, place, MOST_LOOKS))
 
     def _answered(self, place: CompletionRequest, n_looks: int, ahead: Ahead) -> None:
-        """What is said at `place` is known. An answer that begins a line is that of the new line, too."""
-        if place.anew and ahead.lacks_memories:
+        """What is said at `place` is known, but where that is still waited for."""
+        line = None if place.anew and ahead.lacks_memories else _next_line(place, ahead)
+        if line is None:
             self._look_again(place, n_looks, ahead)
-            return
-        engine, first = self._engine(), next((each.text for each in ahead.suggestions), "")
-        line = None if first.startswith("\n") else following_request(place, "")
-        if engine is None or line is None or not (line.anew or engine.lookup(line) is None):
-            self._look_again(place, n_looks, ahead)
-            return
-        self._prefetching.begin_after(0.0, line, lambda _: self._look_again(place, n_looks, ahead))
+        else:
+            self._prefetching.begin_after(0.0, line, lambda _: self._look_again(place, n_looks, ahead))
 
     def _look_again(self, place: CompletionRequest, n_looks: int, ahead: Ahead) -> None:
         if ahead.lacks_memories and n_looks:
@@ -64,3 +61,9 @@ def _resting(request: CompletionRequest) -> CompletionRequest | None:
     if should_complete(resting) is not None:
         resting = replace(resting, offset=request.offset + len(request.line_suffix))
     return resting if should_complete(resting) is None else None
+
+
+def _next_line(place: CompletionRequest, ahead: Ahead) -> CompletionRequest | None:
+    """The line that Enter would begin; None where the answer, which begins one, is that line's, too."""
+    begins_line = bool(ahead.suggestions) and ahead.suggestions[0].text.startswith("\n")
+    return None if begins_line else following_request(place, "")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hef_lsp.ahead import Ahead
 from hef_lsp.cache import Place, SuggestionStore
 from hef_lsp.context import ContextBuilder, Models, Retrieves
 from hef_lsp.explaining import explained_again, explanation_of
@@ -54,14 +55,6 @@ class Suggestion:
     text: str
     start: int
     end: int
-
-
-@dataclass(frozen=True)
-class Ahead:
-    """What was worked out before anybody asked, and whether it would be told more once memories are made."""
-
-    suggestions: Sequence[Suggestion] = ()
-    lacks_memories: bool = False
 
 
 @dataclass(frozen=True)

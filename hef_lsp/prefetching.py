@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hef_lsp.ahead import Ahead
 from hef_lsp.following import following_request
 from hef_lsp.request import CompletionRequest
-from hef_lsp.scheduling import CancellationToken, InferenceLane, LaneClosed, LanePriority
+from hef_lsp.scheduling import CancellationToken, InferenceLane, LaneClosed, LanePriority, in_loop
 
 if TYPE_CHECKING:
-    from hef_lsp.engine import Ahead, CompletionEngine, Suggestion
+    from hef_lsp.engine import CompletionEngine, Suggestion
 
 PAUSE_S = 0.15
 """From an answer to the look ahead: who types on does so sooner."""
 
-Then = Callable[["Ahead"], None]
-"""Told of what was worked out, unless something else came first."""
+Then = Callable[[Ahead], None]
+"""Told of what was worked out or was known, unless something else came first."""
 
 
 @dataclass
@@ -76,22 +76,20 @@ class Prefetching:
     def _begin(self, work: _Work) -> None:
         engine = self._engine()
         work.has_begun = True
-        if engine is None or (not work.request.anew and engine.lookup(work.request) is not None):
+        if engine is None:
+            return
+        known = None if work.request.anew else engine.lookup(work.request)
+        if known is not None:
+            self._ended(work, Ahead(known))
             return
         loop = asyncio.get_running_loop()
         with suppress(LaneClosed):
             ahead = self._lane.submit(LanePriority.AHEAD, partial(engine.prefetch, work.request, work.token))
-            ahead.add_done_callback(partial(_from_lane, loop, partial(self._ended, work)))
+            ahead.add_done_callback(partial(in_loop, loop, partial(self._ended, work), Ahead()))
 
     def _ended(self, work: _Work, ahead: Ahead) -> None:
         if work is self._work and work.then is not None:
             work.then(ahead)
-
-
-def _from_lane(loop: asyncio.AbstractEventLoop, ended: Then, done: Future[Ahead]) -> None:
-    if not done.cancelled() and done.exception() is None:
-        with suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(ended, done.result())
 
 
 def _inserts(request: CompletionRequest, suggestions: Sequence[Suggestion]) -> bool:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from hef_lsp.request import CompletionRequest, should_complete
-from hef_lsp.scheduling import CancellationToken, InferenceLane, LaneClosed, LanePriority
+from hef_lsp.scheduling import CancellationToken, InferenceLane, LaneClosed, LanePriority, in_loop
 
 if TYPE_CHECKING:
     from hef_lsp.engine import CompletionEngine
@@ -86,7 +85,7 @@ class ReadingAhead:
         with suppress(LaneClosed):
             piece = self._lane.submit(LanePriority.AHEAD, partial(engine.read_on, request, signal))
             self._signal = signal
-            piece.add_done_callback(lambda done: _from_lane(loop, partial(self._ended, request), done))
+            piece.add_done_callback(partial(in_loop, loop, partial(self._ended, request), False))
 
     def _ended(self, request: CompletionRequest, is_more: bool) -> None:
         signal, self._signal = self._signal, None
@@ -96,9 +95,3 @@ class ReadingAhead:
             self.go_on()
         else:
             self._begin()
-
-
-def _from_lane(loop: asyncio.AbstractEventLoop, ended: Callable[[bool], None], done: Future[bool]) -> None:
-    is_more = not done.cancelled() and done.exception() is None and done.result()
-    with suppress(RuntimeError):  # the loop was closed meanwhile
-        loop.call_soon_threadsafe(ended, is_more)

@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypeVar
@@ -241,6 +242,16 @@ class InferenceLane:
                     self._stats[job.priority] = self._stats[job.priority].plus(self._wait_s)
                     return job
             return None
+
+
+def in_loop(
+    loop: asyncio.AbstractEventLoop, ended: Callable[[T], None], otherwise: T, done: Future[T]
+) -> None:
+    """Calls `ended` there with what a job gave, or with `otherwise` where it gave nothing. Any thread; does
+    nothing once the loop is closed."""
+    has_failed = done.cancelled() or done.exception() is not None
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(ended, otherwise if has_failed else done.result())
 
 
 class LatestWins:

@@ -150,11 +150,9 @@ class Standing:
         is_known = 0 < last.begin <= session.n_shared(self._last_keys)
         if last.name != file.name or not is_known or not file.begin:
             return []
-        begin, first = (
-            max(n_kept, file.told[0] + len(self._introduction)),
-            last.told[0] + len(self._introduction),
-        )
-        told = self._found_in(inputs, (begin, min(file.told[1], end)), (first, last.told[1]))
+        n_intro = len(self._introduction)
+        wanted = max(n_kept, file.told[0] + n_intro), min(file.told[1], end)
+        told = self._found_in(inputs, wanted, (last.told[0] + n_intro, last.told[1]))
         own = self._found_in(inputs, (max(n_kept, file.begin), end), (last.begin, len(session.keys)))
         return [*told, *own]
 

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 from engine_rig import request_at
 
+from hef_lsp.ahead import Ahead
 from hef_lsp.cursor_rest import CursorRest
-from hef_lsp.engine import Ahead, Suggestion
+from hef_lsp.engine import Suggestion
 from hef_lsp.prefetching import Prefetching
 from hef_lsp.request import CompletionRequest
 from hef_lsp.scheduling import InferenceLane, LanePriority
