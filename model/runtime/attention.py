@@ -7,13 +7,14 @@ as long.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
-from model.multiples import filled_up
+from model.multiples import UNFILLED, Filling
 from model.runtime.plan import Plan
 from model.runtime.row_costs import MOST_ROWS
 
@@ -22,6 +23,10 @@ FEWEST_SHARING, SMALLEST_HEAD = 2, 32
 PROBED_LENGTHS = (24, 205, 520, 1_043)
 MAGNIFIED = 2.0**21
 """Makes of the rounding of a product of two rows a difference that the softmax shows."""
+LANES = 16
+LEAST_FLOAT32, LONGEST_PROBED = 384, 2_048
+FEWEST_ROWS = {torch.float32: 2}
+"""Rows that products multiply at least: below four queries float32 has another kernel, from there on one."""
 
 
 class Attention(StrEnum):
@@ -29,22 +34,24 @@ class Attention(StrEnum):
 
     With the others a row comes out the same to the last bit whatever is read beside it. `APART` makes a call
     for each row. `PRODUCTS` multiplies all rows by the keys, and by the values, at once: eight rows of 700
-    positions take a quarter of the time, one row as long as before (of 100 a millisecond more in 30 layers);
-    not every shape and processor keeps the bits (`keeps_bits`).
+    positions take a quarter to a third of the time, one row as long as before (in bfloat16, of 100 a
+    millisecond more in 30 layers); not every shape and processor keeps the bits (`keeps_bits`).
     """
 
     MASKED = "masked"
     APART = "apart"
     PRODUCTS = "products"
 
-    @property
-    def at_once(self) -> int:
-        """Of how many positions it looks at multiples, those past the end hidden.
 
-        Sums of products over more of them then add zeros at the end of each of the processor's lanes, which
-        changes no bit.
-        """
-        return 16 if self is Attention.PRODUCTS else 1
+def filling_of(attention: Attention, dtype: torch.dtype) -> Filling:
+    """How the positions looked at are filled up; those past the end are hidden.
+
+    Sums of products over more of them then add zeros at the end of each of the processor's lanes, which
+    changes no bit, as long as they are cut into the same parts: float32 cuts short ones by their length.
+    """
+    if attention is not Attention.PRODUCTS:
+        return UNFILLED
+    return Filling(LANES, LEAST_FLOAT32 if dtype == torch.float32 else 0)
 
 
 def grouped(queries: torch.Tensor) -> torch.Tensor:
@@ -88,7 +95,8 @@ def mask_of(
     The rows are the last of `n_positions`; None where nothing needs hiding.
     """
     if attention is Attention.PRODUCTS:
-        return _hidden(plan, n_rows, n_positions, n_seen, torch.float32)
+        n_more = _n_together(plan.dtype, n_rows) - n_rows
+        return _hidden(plan, n_rows + n_more, n_positions + n_more, n_seen, torch.float32)
     if attention is Attention.APART or n_rows == 1:
         return None
     return _hidden(plan, n_rows, n_positions, n_seen, plan.dtype)
@@ -118,17 +126,33 @@ def keeps_bits(plan: Plan) -> bool:
     Found by numbers whose sums cancel: what is left of them is rounding, which another order changes.
     """
     group, size = plan.n_heads // plan.n_kv_heads, plan.head_size
-    if plan.dtype != torch.bfloat16 or group < FEWEST_SHARING or size < SMALLEST_HEAD:
+    if group < FEWEST_SHARING or size < SMALLEST_HEAD:
         return False
     source = torch.Generator().manual_seed(0)
     drawn = partial(torch.randn, generator=source)
+    filling = filling_of(Attention.PRODUCTS, plan.dtype)
+    if plan.dtype == torch.float32 and not _keeps_bits_at_any_length(plan, drawn):
+        return False
     for length in PROBED_LENGTHS:
         queries = drawn(MOST_ROWS, plan.n_kv_heads, group, size).to(plan.dtype)
-        shape = plan.n_kv_heads, filled_up(length, Attention.PRODUCTS.at_once), size
+        shape = plan.n_kv_heads, filling.up(length), size
         keys, values = (drawn(*shape).to(plan.dtype) for _ in range(2))
         level = torch.zeros_like(queries), keys, _cancelling(values, 1, length - MOST_ROWS)
         sharp = MAGNIFIED * _mirrored(queries), _cancelling(keys, 2, size), values
         if not (_keeps_bits_at(plan, length, *level) and _keeps_bits_at(plan, length, *sharp)):
+            return False
+    return True
+
+
+def _keeps_bits_at_any_length(plan: Plan, drawn: Callable[..., torch.Tensor]) -> bool:
+    """Whether sums in float32 stay when zeros follow. Any numbers show it: no result is rounded again."""
+    n_asked = _n_together(plan.dtype, 1) * plan.n_heads // plan.n_kv_heads
+    values = drawn(plan.n_kv_heads, LONGEST_PROBED, plan.head_size)
+    looks = drawn(plan.n_kv_heads, n_asked, LONGEST_PROBED)
+    for end in range(LEAST_FLOAT32, LONGEST_PROBED, LANES):
+        longer = pad(looks[..., :end], (0, LANES))
+        exact = torch.bmm(looks[..., :end], values[:, :end])
+        if not torch.equal(torch.bmm(longer, values[:, : end + LANES]), exact):
             return False
     return True
 
@@ -151,8 +175,9 @@ def _keeps_bits_at(
 ) -> bool:
     def looked(first: int, last: int) -> torch.Tensor:
         end = n_positions - MOST_ROWS + last
-        n_seen = filled_up(end, Attention.PRODUCTS.at_once)
-        mask = _hidden(plan, last - first, end, n_seen, torch.float32)
+        n_seen = filling_of(Attention.PRODUCTS, plan.dtype).up(end)
+        mask = mask_of(Attention.PRODUCTS, plan, last - first, end, n_seen)
+        assert mask is not None
         return _by_products(queries[first:last], last - first, keys[:, :n_seen], values[:, :n_seen], mask)
 
     alone = torch.cat([looked(row, row + 1) for row in range(MOST_ROWS)])
@@ -189,11 +214,25 @@ def _apart(
 def _by_products(
     queries: torch.Tensor, n_rows: int, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
-    """Keys times queries, not the other way: the right side is laid out anew at each call; queries are fewer.
-
-    `mask` comes first in the sum, which so has its layout and its float32.
-    """
+    """`mask` comes first in the sum, which so has its layout and its float32."""
     size = keys.shape[-1]
-    products = torch.bmm(keys, grouped(queries).transpose(1, 2)).transpose(1, 2)
-    looks = torch.add(mask, products, alpha=size**-0.5).softmax(-1)
-    return ungrouped(torch.bmm(looks.to(values.dtype), values), n_rows)
+    n_together = _n_together(queries.dtype, n_rows)
+    asked = grouped(queries if n_together == n_rows else queries.expand(n_together, -1, -1, -1))
+    looks = torch.add(mask, _products(asked, keys), alpha=size**-0.5).softmax(-1)
+    return ungrouped(torch.bmm(looks.to(values.dtype), values), n_together)[:n_rows]
+
+
+def _n_together(dtype: torch.dtype, n_rows: int) -> int:
+    """Of how many rows products are made for so many: one that is too few stands there twice."""
+    return max(n_rows, FEWEST_ROWS.get(dtype, 1))
+
+
+def _products(queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """``[KV, Q, D]`` and ``[KV, seen, D]`` to ``[KV, Q, seen]``.
+
+    In bfloat16 keys times queries: there the right side is laid out anew at each call, and queries are fewer.
+    In float32 that order has kernels by the number of queries, the other one does not.
+    """
+    if queries.dtype == torch.float32:
+        return torch.bmm(queries, keys.transpose(1, 2))
+    return torch.bmm(keys, queries.transpose(1, 2)).transpose(1, 2)

@@ -230,7 +230,7 @@ class FastRuntime:
         begin, n_rows = self.n_positions, len(keys)
         if stack is self._many and self.fixed is None:
             rows = functional.pad(rows, (0, 0, 0, _filled_up(n_rows) - n_rows))  # at the end: none sees them
-        slots = self._cache.slots(begin, begin + len(rows), stack.attention.at_once)
+        slots = self._cache.slots(begin, begin + len(rows), stack.filling)
         if stack is self._few and self.recorded is not None:
             rows = self.recorded.run(rows, slots)
         else:

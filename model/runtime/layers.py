@@ -16,7 +16,8 @@ import torch
 from torch.linalg import vector_norm
 from torch.nn.functional import silu
 
-from model.runtime.attention import Attention, attended, hiding, mask_of
+from model.multiples import Filling
+from model.runtime.attention import Attention, attended, filling_of, hiding, mask_of
 from model.runtime.int8 import Multiply, plain_multiply
 from model.runtime.plan import Plan
 from model.runtime.static_cache import Slots
@@ -53,6 +54,11 @@ class Stack:
     layers: tuple[Layer, ...]
     gain_out: torch.Tensor | None
     head: Multiply
+
+    @property
+    def filling(self) -> Filling:
+        """How the positions that it looks at are filled up."""
+        return filling_of(self.attention, self.plan.dtype)
 
 
 def plain_stack(plan: Plan) -> Stack:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import pad
 
-from model.multiples import filled_up
+from model.multiples import UNFILLED, Filling
 from model.runtime.plan import Plan
 
 FIRST_CAPACITY = 1024
@@ -85,12 +85,12 @@ class StaticCache:
         """Gives the memory back."""
         self._free()
 
-    def slots(self, begin: int, end: int, multiple: int = 1) -> Slots:
+    def slots(self, begin: int, end: int, filling: Filling = UNFILLED) -> Slots:
         """Views of the cache for reading the positions ``[begin, end)``, which all heads see.
 
-        It grows where it must. What is seen is filled up to a `multiple` of positions, with finite numbers.
+        It grows where it must. What each layer sees is filled up by `filling`, with finite numbers.
         """
-        n_seen = filled_up(end, multiple)
+        n_seen = filling.up(end, max(self._starts, default=0))
         self.reserve(n_seen, begin)
         self.show(begin, end)
         n_kv = self._plan.n_kv_heads
@@ -155,7 +155,7 @@ class StaticCache:
         if self._hidden is None:
             return
         if begin <= self._taken[0]:
-            self._hidden, self._taken = None, (0, 0)
+            self._hidden, self._taken, self._starts = None, (0, 0), []
             self.memory_id += 1
         else:
             self._hidden[..., begin:end] = 0
@@ -166,7 +166,7 @@ class StaticCache:
         shape = (len(plan.layers), 2 * plan.n_kv_heads, 0, *width)
         self._data = torch.empty(shape, dtype=plan.dtype, device=self._device)
         self._cos = self._sin = torch.empty((0, 1, *width), dtype=plan.dtype, device=self._device)
-        self._hidden, self._taken = None, (0, 0)
+        self._hidden, self._taken, self._starts = None, (0, 0), []
         self.memory_id += 1
 
     def reserve(self, n_positions: int, n_used: int) -> None:

@@ -36,6 +36,7 @@ RUNTIMES: dict[str, Make] = {
     "plain": lambda: FastRuntime(model_of_levels(), Weights.PLAIN),
     "eight bits, recorded": lambda: FastRuntime(model_of_levels(), Weights.INT8),
     "by products": lambda: FastRuntime(model_with(9, 3, 64), Weights.INT8),
+    "by products, float32": lambda: FastRuntime(model_with(9, 3, 64, torch.float32), Weights.INT8),
     "fixed steps": with_fixed_steps,
 }
 
@@ -120,14 +121,16 @@ def test_slots_stay_while_the_cache_grows(monkeypatch: pytest.MonkeyPatch) -> No
     torch.testing.assert_close(said(runtime, inputs), said(whole, inputs), **NEAR)
 
 
-@pytest.mark.parametrize("name", ["eight bits, recorded", "by products"])
-def test_rows_after_slots_come_out_as_they_would_alone(name: str) -> None:
+@pytest.mark.parametrize("n_slots", [N_SLOTS, 365])
+@pytest.mark.parametrize("name", ["eight bits, recorded", "by products", "by products, float32"])
+def test_rows_after_slots_come_out_as_they_would_alone(name: str, n_slots: int) -> None:
     runtime = RUNTIMES[name]()
-    inputs = inputs_with(pairs_of(runtime.layout), AFTER[:10])
+    inputs = inputs_with(pairs_of(runtime.layout, n_slots=n_slots), AFTER[:10])
     runtime.prefill(inputs, lambda: None)
-    steps = torch.stack([runtime.step(token) for token in AFTER[10:18]])
-    runtime.drop(8)
-    assert torch.equal(runtime.verify(AFTER[10:18]), steps)
+    steps = torch.stack([runtime.step(token) for token in AFTER[10:34]])
+    runtime.drop(24)
+    together = [runtime.verify(AFTER[at : at + 8]) for at in (10, 18, 26)]
+    assert torch.equal(torch.cat(together), steps)
 
 
 def test_a_layer_looks_at_few_positions() -> None:
