@@ -26,7 +26,7 @@ from model.runtime.layers import ROWS_AT_ONCE, Stack, embedded, logits_of, plain
 from model.runtime.moving import laid, lifted
 from model.runtime.plan import NO_CHANGES, Changes, plan_of, why_unsupported
 from model.runtime.recorded_layers import RecordedLayers
-from model.runtime.row_costs import ASSUMED, MOST_ROWS, fastest, measured
+from model.runtime.row_costs import ASSUMED, FEW_ROUNDS, MOST_ROWS, fastest_of, measured
 from model.runtime.static_cache import FIRST_CAPACITY, StaticCache, TakenPairs
 from model.slots.layout import SlotLayout, standing_at_end, turned_keys
 
@@ -122,8 +122,9 @@ class FastRuntime:
             self.verify(range(n_rows))
         if self.fixed is None:
             self._keys = [0] * USUAL_POSITIONS
-            self.row_costs = measured(partial(self._try, self._few), partial(self._try, self._many))
-            self.seconds_a_token = fastest(partial(self._try, self._many), TIMED_ROWS) / TIMED_ROWS
+            few, many = partial(self._try, self._few), partial(self._try, self._many)
+            self.row_costs = measured(few, many)
+            self.seconds_a_token = fastest_of([(many, TIMED_ROWS)], FEW_ROUNDS)[0] / TIMED_ROWS
             log.info("passes of several rows: %s; %.2g s a token", self.row_costs, self.seconds_a_token)
         self.clear()
 

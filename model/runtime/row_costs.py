@@ -7,7 +7,7 @@ do: with instructions for matrices another row makes a pass a sixth longer, with
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,8 @@ import numpy as np
 MOST_ROWS = 8
 """Rows of the longest pass that decoding makes."""
 MEASURED = (2, 4, 8)
-ROUNDS = 3
+ROUNDS, FEW_ROUNDS = 5, 2
+"""Plain passes take four times as long, and what they say is coarse."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,25 @@ Pass = Callable[[int], object]
 
 def measured(compact: Pass, plain: Pass) -> RowCosts:
     """Makes passes of both kinds."""
-    seconds = {n_rows: fastest(compact, n_rows) for n_rows in (1, *MEASURED)}
-    won = [n_rows for n_rows in MEASURED if seconds[n_rows] <= fastest(plain, n_rows)]
+    numbers = (1, *MEASURED)
+    of_compact = fastest_of([(compact, n_rows) for n_rows in numbers])
+    of_plain = fastest_of([(plain, n_rows) for n_rows in MEASURED], FEW_ROUNDS)
+    won = [n for n, one, other in zip(MEASURED, of_compact[1:], of_plain, strict=True) if one <= other]
     rows = np.arange(1, MOST_ROWS + 1)
-    rising = np.maximum.accumulate(np.interp(rows, list(seconds), list(seconds.values())))
-    return RowCosts(max(won, default=1), tuple((rising / seconds[1]).tolist()))
+    rising = np.maximum.accumulate(np.interp(rows, numbers, of_compact))
+    return RowCosts(max(won, default=1), tuple((rising / of_compact[0]).tolist()))
 
 
-def fastest(read: Pass, n_rows: int) -> float:
-    """Seconds of the fastest of some rounds, after one in which kernels are made and passes recorded."""
+def fastest_of(passes: Sequence[tuple[Pass, int]], n_rounds: int = ROUNDS) -> list[float]:
+    """Seconds of the fastest round of each, after one in which kernels are made and passes recorded.
+
+    They take turns: other work on the machine slows all that is done for a while.
+    """
+    rounds = [[_seconds(read, n_rows) for read, n_rows in passes] for _ in range(1 + n_rounds)]
+    return [min(each) for each in zip(*rounds[1:], strict=True)]
+
+
+def _seconds(read: Pass, n_rows: int) -> float:
+    began = time.perf_counter()
     read(n_rows)
-    rounds = []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        read(n_rows)
-        rounds.append(time.perf_counter() - began)
-    return min(rounds)
+    return time.perf_counter() - began

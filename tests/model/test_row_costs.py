@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,18 @@ def test_costs_never_fall_with_more_rows(monkeypatch: pytest.MonkeyPatch) -> Non
     costs = measured(compact, clock.passes({2: 20.0, 4: 19.0, 8: 25.0}))
     assert costs.n_few == 1
     assert costs.costs[0] == 1.0 and list(costs.costs) == sorted(costs.costs)
+
+
+def test_a_slow_while_makes_no_number_of_rows_dear(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, n_passes = Clock(monkeypatch), count()
+    cost = {1: 12.0, 2: 14.0, 4: 18.0, 8: 26.0}
+
+    def compact(n_rows: int) -> None:
+        slower = 4 if 5 <= next(n_passes) < 13 else 1
+        clock.now_s += slower * cost[n_rows]
+
+    costs = measured(compact, clock.passes({2: 30.0, 4: 29.0, 8: 31.0}))
+    assert costs.costs == pytest.approx(ASSUMED.costs)
 
 
 def test_at_load_they_are_measured(tmp_path: Path) -> None:
