@@ -184,6 +184,23 @@ def test_a_kernel_that_loses_bits_is_found_out(
     assert not keeps_bits(plan)
 
 
+def test_a_kernel_that_cuts_sums_by_their_length_is_found_out(
+    shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    multiply = torch.bmm
+
+    def halved(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        """At lengths that no probe of several rows looks at."""
+        length = left.shape[2]
+        if not 700 <= length < 750:
+            return multiply(left, right)
+        first = multiply(left[..., : length // 2], right[:, : length // 2])
+        return first + multiply(left[..., length // 2 :], right[:, length // 2 :])
+
+    monkeypatch.setattr(torch, "bmm", halved)
+    assert not keeps_bits(plan_with(*shape, torch.float32))
+
+
 @pytest.mark.parametrize("way", [Attention.PRODUCTS, Attention.APART])
 def test_drafts_equal_steps(
     shape: tuple[int, int, int], dtype: torch.dtype, way: Attention, monkeypatch: pytest.MonkeyPatch
