@@ -215,7 +215,9 @@ def test_auto_reads_slots_where_maps_are_of_this_very_generator_and_text_takes_l
     seconds: float,
     wanted: str,
 ) -> None:
-    monkeypatch.setattr(fast_runtime, "fastest", lambda _, n_rows: seconds * n_rows)
+    monkeypatch.setattr(
+        fast_runtime, "fastest_of", lambda passes, n_rounds: [seconds * n_rows for _, n_rows in passes]
+    )
     plain = load(folder, hub, memories="slots")
     assert plain.preferred_context == "text"
     layout = plain.generator.slot_layout
