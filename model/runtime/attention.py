@@ -25,8 +25,8 @@ MAGNIFIED = 2.0**21
 """Makes of the rounding of a product of two rows a difference that the softmax shows."""
 LANES = 16
 LEAST_FLOAT32, LONGEST_PROBED = 384, 2_048
-FEWEST_ROWS = {torch.float32: 2}
-"""Rows that products multiply at least: below four queries float32 has another kernel, from there on one."""
+FEWEST_FLOAT32 = 2
+"""Rows that products multiply at least: below four queries there is another kernel, from there on one."""
 
 
 class Attention(StrEnum):
@@ -225,7 +225,7 @@ def _by_products(
 
 def _n_together(dtype: torch.dtype, n_rows: int) -> int:
     """Of how many rows products are made for so many: one that is too few stands there twice."""
-    return max(n_rows, FEWEST_ROWS.get(dtype, 1))
+    return max(n_rows, FEWEST_FLOAT32) if dtype == torch.float32 else n_rows
 
 
 def _products(queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:

@@ -14,12 +14,11 @@ import torch
 from torch.nn.functional import pad
 
 from model.multiples import UNFILLED, Filling
+from model.runtime.attention import LANES
 from model.runtime.plan import Plan
 
 FIRST_CAPACITY = 1024
 """Positions for which memory is taken at first; doubled as needed."""
-START_AT = 16
-"""Views begin at multiples, so that they hold multiples of positions (`model.runtime.attention`)."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +89,9 @@ class StaticCache:
 
         It grows where it must. What each layer sees is filled up by `filling`, with finite numbers.
         """
+        self.show(begin, end)
         n_seen = filling.up(end, max(self._starts, default=0))
         self.reserve(n_seen, begin)
-        self.show(begin, end)
         n_kv = self._plan.n_kv_heads
         read: Iterable[torch.Tensor] = self._data[:, None, :, :n_seen].unbind(0)
         hidden = None if self._hidden is None else self._hidden[..., :n_seen].unbind(0)
@@ -148,7 +147,7 @@ class StaticCache:
                 hidden[layer, :, :start] = -torch.inf
                 hidden[layer, :, start : start + begin] = 0
         self._hidden, self._taken = hidden, (begin, end)
-        self._starts = [start // START_AT * START_AT for start in starts]
+        self._starts = [start // LANES * LANES for start in starts]  # what is looked at are multiples
 
     def show(self, begin: int, end: int) -> None:
         """All heads see ``[begin, end)``; what lies behind is read anew before it is seen."""

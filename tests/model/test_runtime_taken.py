@@ -92,6 +92,8 @@ def test_other_slots_and_none_find_the_cache_as_it_was(make: Make) -> None:
         Inputs((), None, (*BEFORE, *AFTER)),
         inputs_with(pairs_of(layout), AFTER[:9]),
         Inputs((), None, AFTER),
+        inputs_with(pairs_of(layout)),
+        Inputs((), None, AFTER[:6]),
     ]
     for prompt in prompts:
         fresh = said(make(), prompt)
