@@ -14,7 +14,7 @@ from torch import Tensor
 from model.protocols import CancelSignal
 from model.readings.reading import PIECE, Reading
 from model.runtime.beside import Beside, stop_if
-from model.runtime.layers import ROWS_AT_ONCE, Stack
+from model.runtime.layers import Stack
 from model.runtime.moving import laid, lifted
 from model.runtime.pairs import Pairs, packed
 
@@ -29,7 +29,7 @@ class OpenFileReader:
 
     def __init__(self, stack: Stack, introduction: Sequence[int]) -> None:
         """Token ids; `introduction` is `model.slots.reader.introduction_of` the generator's tokenizer."""
-        self._beside = Beside(stack, introduction, len(introduction) + BEFORE + PIECE + ROWS_AT_ONCE)
+        self._beside = Beside(stack, introduction, stack.rows.up(len(introduction) + BEFORE + PIECE))
 
     def read_on(self, reading: Reading, cursor: int, n_tokens: int, cancel: CancelSignal) -> bool:
         """Reads one piece more; False where nothing is left of the `n_tokens` that are to be kept.

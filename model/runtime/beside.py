@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn.functional import pad
 
-from model.multiples import filled_up
 from model.protocols import CancelSignal, Interrupted
-from model.runtime.layers import ROWS_AT_ONCE, BeforeLayer, Stack, embedded, run_layers
+from model.runtime.layers import BeforeLayer, Stack, embedded, run_layers
 from model.runtime.static_cache import StaticCache
 
 
@@ -39,7 +38,7 @@ class Beside:
 
     def rows(self, token_ids: Sequence[int]) -> Tensor:
         """Filled up at the end, where none sees it: each number of rows would need kernels of its own."""
-        n_more = filled_up(len(token_ids), ROWS_AT_ONCE) - len(token_ids)
+        n_more = self._stack.rows.up(len(token_ids)) - len(token_ids)
         return pad(embedded(self._stack.plan, token_ids), (0, 0, 0, n_more))
 
 

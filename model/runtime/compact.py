@@ -1,18 +1,22 @@
-"""The stack that decodes: which format its weights take, and the stack made of them.
+"""The stack that decodes, and the one that reads prompts: which format their weights take.
 
-Owns the choice and its trial; the formats are `model.runtime.int8` and `model.runtime.int4`.
+Owns the choices and their trials; the formats are `model.runtime.half`, `model.runtime.int8` and
+`model.runtime.int4`.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 
 import torch
 
-from model.runtime.attention import exact_attention
+from model.multiples import UNFILLED, Filling
+from model.runtime.attention import Attention, exact_attention
+from model.runtime.half import FILLED, half_multiplies, keeps_bits
 from model.runtime.int4 import int4_multiply, recovered
 from model.runtime.int8 import Multiply, can_be_int8, int8_multiply, plain_multiply, rounded
 from model.runtime.layers import Layer, Stack, plain_stack
@@ -21,9 +25,14 @@ from model.runtime.plan import LayerPlan, Matrix, Plan
 TRIAL_BYTES = 2**25
 """Plain weights read in one round of the trial: more than a core's cache holds, as in a real model."""
 TRIAL_ROUNDS = 8
-OWN_LEVELS = 0.9
-"""What the time of four bits counts: the file's own levels are worth a tenth of time, for eight bits
-leave three times their error."""
+DRAFTED_ROWS = 4
+"""Read at once in the trial, as often as one row is: most passes verify a draft."""
+READING_ROWS, READING_ROUNDS = 64, 3
+"""Of the trial for prompts."""
+PLAIN_ROWS = Filling(multiple=16)
+"""Of plain matrices, which on a CPU have a kernel for each number of rows."""
+MOST_HALF_BYTES = 2**30
+"""What matrices of sixteen bits may take beside the plain ones, which stay."""
 
 
 log = logging.getLogger(__name__)
@@ -32,25 +41,73 @@ log = logging.getLogger(__name__)
 class Weights(StrEnum):
     """How the stack that decodes holds its weights.
 
-    `PLAIN` shares the module's. `INT8` takes a byte a weight. `INT4` takes 0.625 bytes of a matrix
-    that came from a four-bit file, one of what an adapter added, and one of any other matrix, the head
-    among them.
+    `PLAIN` shares the module's. `HALF` takes two bytes a weight, and rows of 32 bits. `INT8` takes a byte a
+    weight. `INT4` takes 0.625 bytes of a matrix that came from a four-bit file, one of what an adapter added,
+    and one of any other matrix, the head among them.
     """
 
     PLAIN = "plain"
+    HALF = "half"
     INT8 = "int8"
     INT4 = "int4"
 
 
+NEARNESS = {Weights.INT4: 0.9, Weights.HALF: 0.9}
+"""What their time counts: a file's own levels, and sixteen bits, are worth a tenth of time, for eight bits
+leave three times their error."""
+
+
 def decoding_stack(plan: Plan, weights: Weights) -> Stack:
-    """The stack for few rows. Raises ValueError where a matrix does not take the format."""
+    """The stack for few rows. Raises ValueError where a matrix, or this machine, does not take the format."""
     if weights is Weights.PLAIN:
         return plain_stack(plan)
     with torch.inference_mode():
-        layers = tuple(_layer(layer, weights) for layer in plan.layers)
-        head = int8_multiply(rounded(plan.head, plan.gain_out))
+        layers, head, rows = _half(plan) if weights is Weights.HALF else _integers(plan, weights)
         attention = exact_attention(plan)
-    return Stack(plan.without_changes(), attention, layers, None, head)
+    return Stack(plan.without_changes(), attention, layers, None, head, rows)
+
+
+def reading_stack(plan: Plan, decoding: Stack, weights: Weights) -> Stack:
+    """The stack for many rows: the model's own matrices, or those of `decoding` where they are faster."""
+    plain = replace(plain_stack(plan), rows=PLAIN_ROWS if plan.embedding.device.type == "cpu" else UNFILLED)
+    if weights is not Weights.HALF:
+        return plain
+    matrices = [layer.gate_up for layer in plan.layers]
+    ours = [layer.gate_up for layer in decoding.layers]
+    with torch.inference_mode():
+        kinds = {Weights.PLAIN: [plain_multiply(matrix) for matrix in matrices], Weights.HALF: ours}
+        fastest = _fastest(kinds, _rows(matrices, READING_ROWS), READING_ROUNDS)
+    log.debug("trial of the weights that read prompts, in seconds: %s", fastest)
+    if fastest[Weights.PLAIN] < fastest[Weights.HALF]:
+        return plain
+    return replace(decoding, attention=Attention.MASKED)
+
+
+def _half(plan: Plan) -> tuple[tuple[Layer, ...], Multiply, Filling]:
+    """All layers and the head of sixteen bits, the gains in them; how rows are filled up."""
+    if plan.dtype != torch.float32:
+        raise ValueError(f"rows of {plan.dtype} are not multiplied by sixteen bits; take another format")
+    matrices = [
+        pair
+        for layer in plan.layers
+        for pair in (
+            (layer.qkv, layer.gain_in),
+            (layer.out, None),
+            (layer.gate_up, layer.gain_mid),
+            (layer.down, None),
+        )
+    ]
+    *made, head = half_multiplies([*matrices, (plan.head, plan.gain_out)])
+    layers = (
+        Layer(None, qkv, out, None, gate_up, down)
+        for qkv, out, gate_up, down in zip(*[iter(made)] * 4, strict=True)
+    )
+    return tuple(layers), head, FILLED
+
+
+def _integers(plan: Plan, weights: Weights) -> tuple[tuple[Layer, ...], Multiply, Filling]:
+    layers = tuple(_layer(layer, weights) for layer in plan.layers)
+    return layers, int8_multiply(rounded(plan.head, plan.gain_out)), UNFILLED
 
 
 def _layer(layer: LayerPlan, weights: Weights) -> Layer:
@@ -72,7 +129,7 @@ def _gained(
 
 
 def fastest_weights(plan: Plan) -> Weights:
-    """The format in which one row is multiplied fastest here, by a trial of some tens of ms.
+    """The format in which one row, and a few at once, are multiplied fastest here, by a short trial.
 
     Processors' kernels differ more than the bytes do: without one of its own, a compact format can
     be many times slower. Each matrix counts with its fastest round, since other work on the machine
@@ -81,30 +138,51 @@ def fastest_weights(plan: Plan) -> Weights:
     matrices = [
         matrix for layer in plan.layers for matrix in (layer.qkv, layer.out, layer.gate_up, layer.down)
     ]
-    if not all(can_be_int8(matrix) for matrix in (*matrices, plan.head)):
-        return Weights.PLAIN
     chosen = _up_to(matrices, TRIAL_BYTES)
     with torch.inference_mode():
-        rows = [torch.full((1, matrix.weight.shape[1]), 0.5, dtype=plan.dtype) for matrix in chosen]
-        kinds = {weights: made for weights in Weights if (made := _made(chosen, weights))}
-        rounds = [{kind: _seconds(kinds[kind], rows) for kind in kinds} for _ in range(TRIAL_ROUNDS)]
-    fastest = {
-        kind: sum(map(min, zip(*(seconds[kind] for seconds in rounds), strict=True))) for kind in kinds
-    }
-    if Weights.INT4 in fastest:
-        fastest[Weights.INT4] *= OWN_LEVELS
-    log.debug("trial of the weights' formats, in seconds: %s", fastest)
-    return min(fastest, key=lambda kind: fastest[kind])
+        kinds = {weights: made for weights in _possible(plan, matrices) if (made := _made(chosen, weights))}
+        of_rows = [_fastest(kinds, _rows(chosen, n_rows), TRIAL_ROUNDS) for n_rows in (1, DRAFTED_ROWS)]
+    counted = {kind: NEARNESS.get(kind, 1.0) * sum(seconds[kind] for seconds in of_rows) for kind in kinds}
+    log.debug("trial of the weights' formats, in seconds: %s", counted)
+    return min(counted, key=lambda kind: counted[kind])
+
+
+def _rows(matrices: Sequence[Matrix], n_rows: int) -> list[torch.Tensor]:
+    return [torch.full((n_rows, each.weight.shape[1]), 0.5, dtype=each.weight.dtype) for each in matrices]
+
+
+def _possible(plan: Plan, matrices: Sequence[Matrix]) -> list[Weights]:
+    """Formats for which the model has the shapes, the numbers and the size."""
+    possible = [Weights.PLAIN]
+    n_weights = sum(matrix.weight.numel() for matrix in (*matrices, plan.head))
+    if plan.dtype == torch.float32 and 2 * n_weights <= MOST_HALF_BYTES:
+        possible.append(Weights.HALF)
+    if all(can_be_int8(matrix) for matrix in (*matrices, plan.head)):
+        possible += [Weights.INT8, Weights.INT4]
+    return possible
 
 
 def _made(matrices: Sequence[Matrix], weights: Weights) -> list[Multiply]:
     """The matrices in a format; none if that format is of no use to them."""
     if weights is Weights.PLAIN:
         return [plain_multiply(matrix) for matrix in matrices]
+    if weights is Weights.HALF:
+        return _made_half(matrices)
     if weights is Weights.INT8:
         return [int8_multiply(rounded(matrix)) for matrix in matrices]
     found = [recovered(matrix) for matrix in matrices]
     return [int4_multiply(levels) for levels in found if levels is not None] if all(found) else []
+
+
+def _made_half(matrices: Sequence[Matrix]) -> list[Multiply]:
+    try:
+        made = half_multiplies([(matrix, None) for matrix in matrices])
+    except ValueError as error:
+        log.debug("no matrices of sixteen bits: %s", error)
+        return []
+    shapes = {matrix.weight.shape: place for place, matrix in enumerate(matrices)}
+    exact = all(keeps_bits(made[place], shape[1]) for shape, place in shapes.items())
+    return made if exact else []
 
 
 def _up_to(matrices: Sequence[Matrix], n_bytes: int) -> Sequence[Matrix]:
@@ -116,11 +194,19 @@ def _up_to(matrices: Sequence[Matrix], n_bytes: int) -> Sequence[Matrix]:
     return matrices
 
 
+def _fastest(
+    kinds: Mapping[Weights, Sequence[Multiply]], rows: Sequence[torch.Tensor], n_rounds: int
+) -> dict[Weights, float]:
+    """Seconds of each kind, which take turns: each matrix's fastest round, in all."""
+    rounds = [{kind: _seconds(kinds[kind], rows) for kind in kinds} for _ in range(n_rounds)]
+    return {kind: sum(map(min, zip(*(seconds[kind] for seconds in rounds), strict=True))) for kind in kinds}
+
+
 def _seconds(multiplies: Sequence[Multiply], rows: Sequence[torch.Tensor]) -> list[float]:
     """How long each took, one after the other, so that each finds its weights out of the caches."""
     seconds = []
-    for multiply, row in zip(multiplies, rows, strict=True):
+    for multiply, some in zip(multiplies, rows, strict=True):
         began = time.perf_counter()
-        multiply(row)
+        multiply(some)
         seconds.append(time.perf_counter() - began)
     return seconds

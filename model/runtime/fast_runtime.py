@@ -17,12 +17,11 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from model.decoding import CPU_CHUNK, GPU_CHUNK, Halt, Inputs, n_same
-from model.multiples import filled_up
 from model.protocols import SlotPairs, StopReason
 from model.runtime.attention import Attention
-from model.runtime.compact import Weights, decoding_stack, fastest_weights
+from model.runtime.compact import Weights, decoding_stack, fastest_weights, reading_stack
 from model.runtime.fixed_steps import FixedSteps, record_cuda_graph
-from model.runtime.layers import ROWS_AT_ONCE, Stack, embedded, logits_of, plain_stack, run_layers
+from model.runtime.layers import Stack, embedded, logits_of, run_layers
 from model.runtime.moving import laid, lifted
 from model.runtime.plan import NO_CHANGES, Changes, plan_of, why_unsupported
 from model.runtime.recorded_layers import RecordedLayers
@@ -33,7 +32,7 @@ from model.slots.layout import SlotLayout, standing_at_end, turned_keys
 log = logging.getLogger(__name__)
 
 FEWER = (4, 8)
-"""Rows that plain matrices may read besides multiples of `ROWS_AT_ONCE`."""
+"""Rows that plain matrices may read besides multiples of sixteen."""
 TIMED_ROWS = 64
 USUAL_POSITIONS = 512
 """In the cache while passes are timed."""
@@ -74,7 +73,7 @@ class FastRuntime:
         self._weights = Weights.PLAIN if on_gpu else weights or fastest_weights(self._plan)
         self._few = decoding_stack(self._plan, self._weights)
         self._plan = self._plan.without_changes()
-        self._many = plain_stack(self._plan)
+        self._many = reading_stack(self._plan, self._few, self._weights)
         self.layout = SlotLayout.of(self._plan)
         keeps_bits = self._few.attention is not Attention.MASKED
         self.recorded = RecordedLayers(self._few) if keeps_bits and not on_gpu else None
@@ -229,8 +228,7 @@ class FastRuntime:
 
     def _read(self, stack: Stack, keys: Sequence[int], rows: torch.Tensor) -> torch.Tensor:
         begin, n_rows = self.n_positions, len(keys)
-        if stack is self._many and self.fixed is None:
-            rows = functional.pad(rows, (0, 0, 0, _filled_up(n_rows) - n_rows))  # at the end: none sees them
+        rows = functional.pad(rows, (0, 0, 0, _filled_up(stack, n_rows) - n_rows))
         slots = self._cache.slots(begin, begin + len(rows), stack.filling)
         if stack is self._few and self.recorded is not None:
             rows = self.recorded.run(rows, slots)
@@ -305,6 +303,8 @@ class FastRuntime:
         return rows
 
 
-def _filled_up(n_rows: int) -> int:
+def _filled_up(stack: Stack, n_rows: int) -> int:
     """The number of rows that is read for so many."""
-    return next((size for size in FEWER if n_rows <= size), filled_up(n_rows, ROWS_AT_ONCE))
+    if stack.rows.multiple > 1 and n_rows <= FEWER[-1]:
+        return next(size for size in FEWER if n_rows <= size)
+    return stack.rows.up(n_rows)

@@ -16,14 +16,12 @@ import torch
 from torch.linalg import vector_norm
 from torch.nn.functional import silu
 
-from model.multiples import Filling
+from model.multiples import UNFILLED, Filling
 from model.runtime.attention import Attention, attended, filling_of, hiding, mask_of
 from model.runtime.int8 import Multiply, plain_multiply
 from model.runtime.plan import Plan
 from model.runtime.static_cache import Slots
 
-ROWS_AT_ONCE = 16
-"""On a CPU plain matrices had better read multiples of so many rows: each number has a kernel."""
 N_SHARP = 32
 """Tokens whose logits are worked out in float32."""
 BeforeLayer = Callable[[int, torch.Tensor], None]
@@ -54,6 +52,8 @@ class Stack:
     layers: tuple[Layer, ...]
     gain_out: torch.Tensor | None
     head: Multiply
+    rows: Filling = UNFILLED
+    """How the rows of a pass had better be filled up, at the end, where none sees them."""
 
     @property
     def filling(self) -> Filling:

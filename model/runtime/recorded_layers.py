@@ -15,6 +15,7 @@ from dataclasses import replace
 from itertools import islice
 
 import torch
+from torch import nn
 
 from model.runtime.attention import Attention
 from model.runtime.int8 import Multiply
@@ -105,8 +106,21 @@ def _traced(stack: Stack, layer: Layer, n_rows: int, inputs: tuple[torch.Tensor,
     with warnings.catch_warnings():
         # Torch means to drop it and offers compilers, which users of a language server do not have.
         warnings.simplefilter("ignore", DeprecationWarning)
-        traced: Recording = torch.jit.trace(run, inputs, check_trace=False)  # type: ignore[no-untyped-call]
+        traced: Recording = torch.jit.trace(_Pass(run, layer), inputs, check_trace=False)  # type: ignore[no-untyped-call]
     return traced
+
+
+class _Pass(nn.Module):
+    """`run` as a module that has those which `layer` multiplies by as parts: torch records no others."""
+
+    def __init__(self, run: Recording, layer: Layer) -> None:
+        super().__init__()
+        self._run = run
+        functions = {each.function for each in _multiplies(layer)}
+        self._parts = nn.ModuleList(part for part in functions if isinstance(part, nn.Module))
+
+    def forward(self, rows: torch.Tensor, *tensors: torch.Tensor) -> torch.Tensor:
+        return self._run(rows, *tensors)
 
 
 def _multiplies(layer: Layer) -> tuple[Multiply, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from model.runtime.fast_runtime import FastRuntime
 from model.runtime.int4 import BLOCK, int4_multiply, recovered
 from model.runtime.int8 import Multiply
 from model.runtime.plan import Matrix, plan_of
+from tests.needed_kernels import half_bits
 
 
 def unpacked(
@@ -100,8 +102,8 @@ def test_logits_stay_near_and_drafts_equal_steps(whole: bool) -> None:
 def choose(
     monkeypatch: pytest.MonkeyPatch, model: PreTrainedModel, seconds: dict[str, list[float]]
 ) -> Weights:
-    """The choice where every matrix of a format took so long, round by round."""
-    left = {kind: list(times) for kind, times in seconds.items()}
+    """The choice where every matrix of a format took so long, round by round, whatever the rows."""
+    left = {kind: cycle(times) for kind, times in seconds.items()}
     kinds: dict[int, str] = {}
     make = compact._made
 
@@ -111,7 +113,7 @@ def choose(
         return multiplies
 
     def timed(multiplies: Sequence[Multiply], rows: Sequence[torch.Tensor]) -> list[float]:
-        return [left[kinds[id(multiplies)]].pop(0)] * len(rows)
+        return [next(left[kinds[id(multiplies)]])] * len(rows)
 
     with monkeypatch.context() as patch:
         patch.setattr(compact, "_made", made)
@@ -120,11 +122,33 @@ def choose(
 
 
 def test_the_fastest_of_the_rounds_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = {"plain": [3.0] * 8, "int8": [9, 9, 2.0, 9, 9, 9, 9, 9], "int4": [8, 8, 8, 8, 8, 8, 8, 1.0]}
+    times = {
+        "plain": [3.0] * 8,
+        "half": [3.0] * 8,
+        "int8": [9, 9, 2.0, 9, 9, 9, 9, 9],
+        "int4": [8, 8, 8, 8, 8, 8, 8, 1.0],
+    }
     assert choose(monkeypatch, model_of_levels(), times) is Weights.INT4
     assert choose(monkeypatch, model_of_levels(whole=False), times) is Weights.INT8  # no levels, no trial
-    slow = {"plain": [3.0] * 8, "int8": [4.0] * 8, "int4": [5.0] * 8}
+    slow = {"plain": [3.0] * 8, "half": [3.5] * 8, "int8": [4.0] * 8, "int4": [5.0] * 8}
     assert choose(monkeypatch, model_of_levels(), slow) is Weights.PLAIN
+
+
+@half_bits
+def test_sixteen_bits_are_worth_a_tenth_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    near = {"plain": [3.0] * 8, "half": [2.1] * 8, "int8": [2.0] * 8, "int4": [2.2] * 8}
+    assert choose(monkeypatch, model_of_levels(), near) is Weights.HALF
+    assert choose(monkeypatch, model_of_levels(), near | {"half": [2.3] * 8}) is Weights.INT4
+
+
+def test_the_drafted_rows_count_as_the_single_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def timed(multiplies: Sequence[Multiply], rows: Sequence[torch.Tensor]) -> list[float]:
+        is_eight_bits = "int8" in multiplies[0].function.__name__
+        return [(9.0 if len(some) > 1 else 1.0) if is_eight_bits else 4.0 for some in rows]
+
+    monkeypatch.setattr(compact, "_possible", lambda *_: [Weights.PLAIN, Weights.INT8])
+    monkeypatch.setattr(compact, "_seconds", timed)
+    assert fastest_weights(plan_of(model_of_levels())) is Weights.PLAIN
 
 
 def test_each_matrix_counts_with_its_own_fastest_round(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +161,7 @@ def test_each_matrix_counts_with_its_own_fastest_round(monkeypatch: pytest.Monke
             return [3.0] * len(rows)
         return [99.0 if place % 2 == number % 2 else float(3 - kind) for place in range(len(rows))]
 
+    monkeypatch.setattr(compact, "_possible", lambda *_: [Weights.PLAIN, Weights.INT8, Weights.INT4])
     monkeypatch.setattr(compact, "_seconds", timed)
     assert fastest_weights(plan_of(model)) is Weights.INT4
 

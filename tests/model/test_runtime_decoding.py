@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 from model.decoding import CPU_CHUNK, Inputs
 from model.protocols import StopReason
 from model.runtime import fast_runtime
-from model.runtime.compact import Weights
+from model.runtime.compact import PLAIN_ROWS, Weights
 from model.runtime.fast_runtime import FastRuntime
 from model.runtime.layers import Stack
 from model.runtime.static_cache import Slots
@@ -83,7 +83,7 @@ def test_texts_of_all_lengths_are_read_in_few_shapes(
     original = fast_runtime.run_layers
 
     def watched(stack: Stack, rows: torch.Tensor, slots: Slots) -> torch.Tensor:
-        seen.add(len(rows) % fast_runtime.ROWS_AT_ONCE)
+        seen.add(len(rows) % PLAIN_ROWS.multiple)
         return original(stack, rows, slots)
 
     monkeypatch.setattr(fast_runtime, "run_layers", watched)

@@ -15,6 +15,7 @@ from model.runtime import recorded_layers
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
 from model.runtime.recorded_layers import RecordedLayers
+from tests.needed_kernels import half_bits
 
 N_READ = 30
 Make = Callable[[], FastRuntime]
@@ -35,6 +36,7 @@ RUNTIMES: dict[str, Make] = {
     "four bits": lambda: FastRuntime(model_of_levels(), Weights.INT4),
     "layers of two kinds": lambda: FastRuntime(model_of_levels(whole=False), Weights.INT4),
     "an adapter beside some": changed,
+    "sixteen bits": lambda: FastRuntime(model_of_levels(), Weights.HALF),
     "bfloat16": lambda: FastRuntime(model_of_levels().bfloat16(), Weights.INT8),
 }
 
@@ -47,7 +49,13 @@ def read(runtime: FastRuntime, ids: tuple[int, ...]) -> list[torch.Tensor]:
     return [runtime.verify(ids[at : at + n]) for at, n in zip(starts, lengths, strict=True)]
 
 
-@pytest.mark.parametrize("make", RUNTIMES.values(), ids=RUNTIMES)
+WITH_KERNELS = [
+    pytest.param(make, marks=half_bits if name == "sixteen bits" else (), id=name)
+    for name, make in RUNTIMES.items()
+]
+
+
+@pytest.mark.parametrize("make", WITH_KERNELS)
 def test_recorded_passes_give_the_plain_passes_logits(make: Make) -> None:
     ids, runtime = tokens(60), make()
     assert runtime.recorded is not None

@@ -1,0 +1,18 @@
+"""Tests that need kernels which not every processor and torch have."""
+
+import pytest
+import torch
+
+from model.runtime.half import half_multiplies
+from model.runtime.plan import Matrix
+
+
+def _has_half() -> bool:
+    try:
+        half_multiplies([(Matrix(torch.ones(16, 32)), None)])
+    except ValueError:
+        return False
+    return True
+
+
+half_bits = pytest.mark.skipif(not _has_half(), reason="no matrices of sixteen bits on this processor")
