@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 
 
-def load_models(settings: ModelSettings, on_progress: Progress | None = None) -> ModelBundle:
+def load_models(
+    settings: ModelSettings, on_progress: Progress | None = None, *, to_learn: bool = False
+) -> ModelBundle:
     """The generator, embedder, fuser and projector that `settings` name.
 
-    `on_progress` hears ``(label, done_bytes, total_bytes)`` while something is fetched.
+    `on_progress` hears ``(label, done_bytes, total_bytes)`` while something is fetched; `to_learn` is that of
+    `load_bundle`.
     Raises `model.errors.ModelError` with what to do next.
     """
     from model.bundle import load_bundle
@@ -40,6 +43,7 @@ def load_models(settings: ModelSettings, on_progress: Progress | None = None) ->
         hub,
         settings.memories,
         vram_bytes,
+        to_learn,
     )
 
 

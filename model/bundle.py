@@ -18,6 +18,7 @@ from model.checkpoint import Checkpoint, build_modules, load_checkpoint, seeded_
 from model.decoding import DecodingSession
 from model.embedder import MOST_UNASKED_BYTES, STATIC, make_embedder
 from model.errors import ModelError, ModelNotFound
+from model.freed_memory import give_back
 from model.fuser import FuserConfig
 from model.gate import gate_for
 from model.generator import HfGenerator
@@ -81,12 +82,14 @@ def load_bundle(
     hub: ModelHub,
     memories: str = AUTO,
     most_device_bytes: int = 0,
+    to_learn: bool = False,
 ) -> ModelBundle:
     """Resolves, fetches if small and allowed by `hub`, and loads everything.
 
     `memories`: ``slots`` where our runtime runs the generator, ``vectors``, the checkpoint's, or ``auto``:
     vectors of a checkpoint that was measured to win by them, else slots. `most_device_bytes` of an
-    accelerator's memory are taken, 0 for no limit.
+    accelerator's memory are taken, 0 for no limit. `to_learn` keeps the generator's own matrices where
+    nothing else needs them.
 
     Raises ModelError where the generator cannot be had; see `ModelBundle.notes` for the rest.
     """
@@ -98,14 +101,17 @@ def load_bundle(
     loaded, fuser, projector, context = _trained_side(checkpoint, loaded, short_name, notes)
     for note in notes:
         log.warning("%s", note)
-    session = _fast_session(loaded)
     takes_slots = memories == SLOTS or (memories == AUTO and context != DENSE)
+    session = _fast_session(loaded)
+    if isinstance(session, FastRuntime) and (takes_slots or fuser is None) and not to_learn:
+        session.empty(loaded.model)
     if takes_slots and isinstance(session, FastRuntime):
         maps = SlotMaps.for_generator(short_name)
         fuser, projector = slot_side(session, loaded, Needs.for_generator(short_name), maps)
         context = DENSE if prefers_slots(session, loaded, maps) else TEXT
     generator = HfGenerator(replace(loaded, changes={}), gate_for(short_name), session)
     _warm_up(generator)
+    give_back()
     return ModelBundle(
         generator=generator,
         embedder=key_model,

@@ -10,7 +10,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,10 +124,11 @@ def _llama_cpp(
 
 
 def _ours(loaded: LoadedModel, suffix: str) -> dict[str, Racer]:
-    runtimes = {
-        f"{weights.value}{suffix}": FastRuntime(loaded.model, weights, changes=loaded.changes)
-        for weights in (Weights.INT4, Weights.INT8)
-    }
+    runtimes: dict[str, FastRuntime] = {}
+    for weights in (Weights.HALF, Weights.INT4, Weights.INT8):
+        with suppress(ValueError):  # sixteen bits need rows of 32, and kernels
+            runtime = FastRuntime(loaded.model, weights, changes=loaded.changes)
+            runtimes[f"{weights.value}{suffix}"] = runtime
     return {name: lambda ids, runtime=runtime: _timed(runtime, ids) for name, runtime in runtimes.items()}  # type: ignore[misc]
 
 

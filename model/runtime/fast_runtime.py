@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -23,7 +24,7 @@ from model.runtime.compact import Weights, decoding_stack, fastest_weights, read
 from model.runtime.fixed_steps import FixedSteps, record_cuda_graph
 from model.runtime.layers import Stack, embedded, logits_of, run_layers
 from model.runtime.moving import laid, lifted
-from model.runtime.plan import NO_CHANGES, Changes, plan_of, why_unsupported
+from model.runtime.plan import NO_CHANGES, Changes, emptied, plan_of, why_unsupported
 from model.runtime.recorded_layers import RecordedLayers
 from model.runtime.row_costs import ASSUMED, FEW_ROUNDS, MOST_ROWS, fastest_of, measured
 from model.runtime.static_cache import FIRST_CAPACITY, StaticCache, TakenPairs
@@ -49,7 +50,7 @@ class FastRuntime:
     An error in the middle of a forward pass leaves the positions read before it, and no other.
 
     Besides the cache it holds the compact weights of decoding, where those are faster here, and no
-    other weight of its own: the model's module shares its matrices.
+    other weight of its own: the model's module shares its matrices, unless it was given up.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class FastRuntime:
         keeps_bits = self._few.attention is not Attention.MASKED
         self.recorded = RecordedLayers(self._few) if keeps_bits and not on_gpu else None
         """Passes of few rows that torch recorded; None with plain weights, and on a GPU."""
+        self._first_capacity = first_capacity
         self._cache = StaticCache(self._plan, first_capacity)
         self._keys: list[int] = []
         self._introduced: tuple[tuple[int, ...], torch.Tensor] = (), torch.empty(0)
@@ -126,6 +128,19 @@ class FastRuntime:
             self.seconds_a_token = fastest_of([(many, TIMED_ROWS)], FEW_ROUNDS)[0] / TIMED_ROWS
             log.info("passes of several rows: %s; %.2g s a token", self.row_costs, self.seconds_a_token)
         self.clear()
+
+    def empty(self, model: PreTrainedModel) -> None:
+        """Gives up the layers of the module, with which none else may compute, if no pass reads them here.
+
+        Forgets everything.
+        """
+        self.clear()
+        if self._many.layers is self._few.layers:
+            self._plan = emptied(model, self._plan)
+            self._cache = StaticCache(self._plan, self._first_capacity)
+            self._few, self._many = (replace(stack, plan=self._plan) for stack in (self._few, self._many))
+            if self.recorded is not None:
+                self.recorded.stand_on(self._few)
 
     @property
     def stack(self) -> Stack:

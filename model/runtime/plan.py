@@ -203,6 +203,20 @@ def plan_of(model: PreTrainedModel, changes: Changes = NO_CHANGES) -> Plan:
     )
 
 
+def emptied(model: PreTrainedModel, plan: Plan) -> Plan:
+    """`plan`, which `plan_of` made of `model`, without its layers' matrices: their memory is free.
+
+    Neither can be computed with from then on; embedding, head and norms stay.
+    """
+    for linear in itertools.chain.from_iterable(map(_linears, cast(_Causal, model).model.layers)):
+        linear.weight.data = linear.weight.new_empty(0)
+    nothing = Matrix(plan.embedding.new_empty(0))
+    layers = (
+        replace(layer, qkv=nothing, out=nothing, gate_up=nothing, down=nothing) for layer in plan.layers
+    )
+    return replace(plan, layers=tuple(layers))
+
+
 def _exact_rotary(rotary: Rotary, config: PreTrainedConfig) -> Rotary:
     """The model's rotary embedding made anew: a module cast to bfloat16 has rounded its frequencies.
 

@@ -46,6 +46,10 @@ class RecordedLayers:
         self._recordings: dict[tuple[int, bool, Hashable], Recording] = {}
         self.works = True
 
+    def stand_on(self, stack: Stack) -> None:
+        """`stack` has the same layers under another plan."""
+        self._stack = stack
+
     def run(self, rows: torch.Tensor, slots: Slots) -> torch.Tensor:
         """As `run_layers`, in place."""
         n_rows = rows.shape[0]

@@ -247,3 +247,17 @@ def test_our_runtime_says_what_transformers_modules_say(loaded: LoadedModel) -> 
 def test_a_bundle_runs_on_our_runtime_on_the_cpu(folder: Path, hub: ModelHub) -> None:
     bundle = load_bundle(str(folder), "cpu", 0, "static", "auto", hub)
     assert isinstance(bundle.generator._session, FastRuntime)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("memories", "to_learn", "emptied"),
+    [("slots", False, True), ("auto", False, True), ("vectors", False, False), ("slots", True, False)],
+)
+def test_the_module_is_given_up_where_none_else_reads_it(
+    folder: Path, hub: ModelHub, monkeypatch: pytest.MonkeyPatch, memories: str, to_learn: bool, emptied: bool
+) -> None:
+    """Not where vectors are fused with its layers, nor to learn with it."""
+    given_up: list[FastRuntime] = []
+    monkeypatch.setattr(FastRuntime, "empty", lambda self, _model: given_up.append(self))
+    bundle = load_bundle(str(folder), "cpu", 1, "static", "auto", hub, memories, to_learn=to_learn)
+    assert given_up == [bundle.generator._session] * emptied  # type: ignore[attr-defined]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
 import pytest
 import torch
 from test_runtime_compact import model_of_levels, tokens
+from torch import nn
 
 from model.decoding import CPU_CHUNK, Inputs
 from model.runtime import compact
@@ -177,3 +180,55 @@ def test_numbers_too_small_become_zero_without_a_word(recwarn: pytest.WarningsRe
     (multiply,) = half_multiplies([(Matrix(torch.full((16, 32), 1e-9)), None)])
     assert not multiply(torch.ones(4, 32)).any()
     assert not recwarn.list
+
+
+def always_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        compact, "_fastest", lambda kinds, *_: {kind: float(kind != "half") for kind in kinds}
+    )
+
+
+@half_bits
+def test_a_module_that_none_else_reads_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
+    always_half(monkeypatch)
+    ids, model = tokens(90), model_of_levels()
+    runtime = FastRuntime(model, Weights.HALF)
+    before = logits_of(runtime, ids, 60)
+    runtime.empty(model)
+    assert runtime.n_positions == 0
+    assert {len(linear.weight) for layer in model.model.layers for linear in linears(layer)} == {0}
+    assert torch.equal(logits_of(runtime, ids, 60), before)
+    assert runtime.recorded is not None and runtime.recorded.works
+    runtime.drop(30)
+    assert torch.equal(runtime.verify(ids[60:65]), before[:5])  # a number of rows that was not recorded yet
+    assert runtime.recorded.works
+
+
+@half_bits
+def test_nothing_of_an_emptied_module_stays_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    always_half(monkeypatch)
+    model = model_of_levels()
+    runtime = FastRuntime(model, Weights.HALF)
+    weights = [weakref.ref(layer.gate_up.weight) for layer in runtime.stack.plan.layers]
+    logits_of(runtime, tokens(90), 60)
+    assert all(weight() is not None for weight in weights)
+    runtime.empty(model)
+    gc.collect()
+    assert [weight() for weight in weights] == [None] * len(weights)
+
+
+@pytest.mark.parametrize("weights", [Weights.PLAIN, Weights.INT8])
+def test_a_module_whose_matrices_read_prompts_is_kept(weights: Weights) -> None:
+    model = model_of_levels()
+    runtime = FastRuntime(model, weights)
+    runtime.empty(model)
+    assert all(linear.weight.numel() for layer in model.model.layers for linear in linears(layer))
+    with torch.no_grad():
+        wanted = model(torch.tensor([tokens(40)])).logits[0, -1]
+    got = runtime.prefill(Inputs((), None, tokens(40)), lambda: None)
+    assert isinstance(got, torch.Tensor)
+    assert torch.cosine_similarity(got, wanted, dim=0) > 0.998
+
+
+def linears(layer: nn.Module) -> list[nn.Linear]:
+    return [module for module in layer.modules() if isinstance(module, nn.Linear)]
