@@ -15,11 +15,11 @@ Progress = Callable[[str, int, int], None]
 
 
 def load_models(
-    settings: ModelSettings, on_progress: Progress | None = None, *, to_learn: bool = False
+    settings: ModelSettings, on_progress: Progress | None = None, *, keeps_module: bool = True
 ) -> ModelBundle:
     """The generator, embedder, fuser and projector that `settings` name.
 
-    `on_progress` hears ``(label, done_bytes, total_bytes)`` while something is fetched; `to_learn` is that of
+    `on_progress` hears ``(label, done_bytes, total_bytes)`` while something is fetched; `keeps_module` is that of
     `load_bundle`.
     Raises `model.errors.ModelError` with what to do next.
     """
@@ -43,7 +43,7 @@ def load_models(
         hub,
         settings.memories,
         vram_bytes,
-        to_learn,
+        keeps_module,
     )
 
 

@@ -82,14 +82,14 @@ def load_bundle(
     hub: ModelHub,
     memories: str = AUTO,
     most_device_bytes: int = 0,
-    to_learn: bool = False,
+    keeps_module: bool = True,
 ) -> ModelBundle:
     """Resolves, fetches if small and allowed by `hub`, and loads everything.
 
     `memories`: ``slots`` where our runtime runs the generator, ``vectors``, the checkpoint's, or ``auto``:
     vectors of a checkpoint that was measured to win by them, else slots. `most_device_bytes` of an
-    accelerator's memory are taken, 0 for no limit. `to_learn` keeps the generator's own matrices where
-    nothing else needs them.
+    accelerator's memory are taken, 0 for no limit. Without `keeps_module` the generator's
+    own layers are given up where nothing here computes with them (`FastRuntime.empty`): less memory.
 
     Raises ModelError where the generator cannot be had; see `ModelBundle.notes` for the rest.
     """
@@ -103,7 +103,7 @@ def load_bundle(
         log.warning("%s", note)
     takes_slots = memories == SLOTS or (memories == AUTO and context != DENSE)
     session = _fast_session(loaded)
-    if isinstance(session, FastRuntime) and (takes_slots or fuser is None) and not to_learn:
+    if isinstance(session, FastRuntime) and (takes_slots or fuser is None) and not keeps_module:
         session.empty(loaded.model)
     if takes_slots and isinstance(session, FastRuntime):
         maps = SlotMaps.for_generator(short_name)

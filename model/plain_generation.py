@@ -22,7 +22,12 @@ class PlainGenerator(DelegatingGenerator):
     """A `model.protocols.Generator` that knows neither pseudo-tokens nor memory."""
 
     def __init__(self, generator: HfGenerator) -> None:
-        """The same weights as `generator`, which may go on being used."""
+        """The same weights as `generator`, which may go on being used.
+
+        Raises ValueError where the layers of its module were given up.
+        """
+        if any(parameter.numel() == 0 for parameter in generator.loaded.model.parameters()):
+            raise ValueError(f"the module of {generator.model_id} was given up; load it with keeps_module")
         super().__init__(generator)
         self.last: tuple[tuple[int, ...], tuple[int, ...]] | None = None
         """The last prompt and what was said to it."""

@@ -39,7 +39,9 @@ def serve(
     from hef_lsp.tcp_token import VARIABLE, TokenProblem, token_for
 
     quiet_logging(getattr(logging, log_level.name))
-    server = create_server(lambda settings, on_progress: load_models(settings.model, on_progress), cache_dir)
+    server = create_server(
+        lambda settings, say: load_models(settings.model, say, keeps_module=False), cache_dir
+    )
     if tcp is None:
         raise typer.Exit(run_server(server, tcp_port=None))
     try:

@@ -37,7 +37,7 @@ def load_slot_models(model: str, threads: int) -> tuple[SlotFuser, HfGenerator]:
 
     with named_errors():
         settings = ModelSettings(name=model, threads=threads, memories=Memories.SLOTS)
-        bundle = load_models(settings, say_fetching(), to_learn=True)
+        bundle = load_models(settings, say_fetching())
     if not isinstance(bundle.fuser, SlotFuser) or not isinstance(bundle.generator, HfGenerator):
         raise fail(f"{model} has no memories of keys and values; choose another with --model")
     return bundle.fuser, bundle.generator

@@ -250,14 +250,19 @@ def test_a_bundle_runs_on_our_runtime_on_the_cpu(folder: Path, hub: ModelHub) ->
 
 
 @pytest.mark.parametrize(
-    ("memories", "to_learn", "emptied"),
+    ("memories", "keeps_module", "emptied"),
     [("slots", False, True), ("auto", False, True), ("vectors", False, False), ("slots", True, False)],
 )
-def test_the_module_is_given_up_where_none_else_reads_it(
-    folder: Path, hub: ModelHub, monkeypatch: pytest.MonkeyPatch, memories: str, to_learn: bool, emptied: bool
+def test_the_module_is_given_up_where_none_reads_it(
+    folder: Path,
+    hub: ModelHub,
+    monkeypatch: pytest.MonkeyPatch,
+    memories: str,
+    keeps_module: bool,
+    emptied: bool,
 ) -> None:
-    """Not where vectors are fused with its layers, nor to learn with it."""
+    """Not where vectors are fused with its layers."""
     given_up: list[FastRuntime] = []
     monkeypatch.setattr(FastRuntime, "empty", lambda self, _model: given_up.append(self))
-    bundle = load_bundle(str(folder), "cpu", 1, "static", "auto", hub, memories, to_learn=to_learn)
+    bundle = load_bundle(str(folder), "cpu", 1, "static", "auto", hub, memories, keeps_module=keeps_module)
     assert given_up == [bundle.generator._session] * emptied  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ from tiny_models import load_tiny_model
 from model.generator import HfGenerator
 from model.plain_generation import PlainGenerator
 from model.protocols import NeverCancelled, Prompt, StopMode, StopReason, StopRule
+from model.runtime.plan import emptied, plan_of
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +62,12 @@ def test_it_takes_the_place_of_the_generator(generator: HfGenerator, tmp_path: P
     plain.forget()
     for name in ("model_id", "hidden_size", "context_window", "fim", "tokenizer"):
         assert getattr(plain, name) == getattr(generator, name)
+
+
+def test_a_module_that_was_given_up_is_no_rival(tmp_path: Path) -> None:
+    """Else every answer fails at once, and counts as a quick one."""
+    loaded = load_tiny_model(tmp_path)
+    generator = HfGenerator(loaded)
+    emptied(loaded.model, plan_of(loaded.model))
+    with pytest.raises(ValueError, match="was given up; load it with keeps_module"):
+        PlainGenerator(generator)
