@@ -19,9 +19,8 @@ def load_models(
 ) -> ModelBundle:
     """The generator, embedder, fuser and projector that `settings` name.
 
-    `on_progress` hears ``(label, done_bytes, total_bytes)`` while something is fetched; `keeps_module` is that of
-    `load_bundle`.
-    Raises `model.errors.ModelError` with what to do next.
+    `on_progress` hears ``(label, done_bytes, total_bytes)`` while something is fetched. `keeps_module` is
+    that of `load_bundle`. Raises `model.errors.ModelError` with what to do next.
     """
     from model.bundle import load_bundle
     from model.hardware import describe_hardware, within
