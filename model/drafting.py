@@ -80,8 +80,22 @@ class DraftingSession:
         return self._session.rewind(keys)
 
     def prefill(self, inputs: Inputs, halt: Halt) -> torch.Tensor | StopReason:
+        """As the session's; a few last tokens are read together with what is expected after them."""
         self._ahead.clear()
-        return self._session.prefill(inputs, halt)
+        left = self._few_left(inputs)
+        drafts = self._drafts()[: MOST_ROWS - len(left)] if left else ()
+        if not drafts:
+            return self._session.prefill(inputs, halt)
+        reason = halt()
+        return self._read((*left, *drafts), drafts) if reason is None else reason
+
+    def _few_left(self, inputs: Inputs) -> tuple[int, ...]:
+        """The tokens still to be read, if they are so few that they take the pass of a draft."""
+        begin, end = self._session.n_positions, len(inputs.keys)
+        left = inputs.keys[begin:]
+        is_few = len(left) <= min(self._session.row_costs.n_few, MOST_ROWS - 1)
+        are_tokens = inputs.n_to_read(begin, end) == len(left) and all(key >= 0 for key in left)
+        return left if is_few and are_tokens else ()
 
     def step(self, token_id: int) -> torch.Tensor:
         """The logits after `token_id`, from an earlier pass where it was guessed."""
@@ -92,10 +106,15 @@ class DraftingSession:
         self._session.drop(len(self._ahead))
         self._ahead.clear()
         drafts = self._drafts()
-        logits = self._session.verify((token_id, *drafts))
         self.n_forwards += 1
-        self._ahead.extend(zip(drafts, logits[1:], strict=True))
-        return logits[0]
+        return self._read((token_id, *drafts), drafts)
+
+    def _read(self, token_ids: Sequence[int], drafts: Sequence[int]) -> torch.Tensor:
+        """The logits after the last of `token_ids` that is no draft."""
+        logits = self._session.verify(token_ids)
+        first = len(token_ids) - len(drafts)
+        self._ahead.extend(zip(drafts, logits[first:], strict=True))
+        return logits[first - 1]
 
     def _drafts(self) -> tuple[int, ...]:
         recalled = tuple(islice(self._recalled, MOST_RECALLED))

@@ -202,10 +202,22 @@ class HfGenerator:
         began = time.perf_counter()
         task = self._lifted(task)
         n_reused = self._session.rewind(task.inputs.keys)
-        logits = self._session.prefill(task.inputs, halt)
-        n_read = self._session.n_positions
+        interpolation = self._interpolation(task)
+        session = self._drafting(task, rule, interpolation) or self._session
+        logits = session.prefill(task.inputs, halt)
+        n_read = session.n_positions
         prefilled = time.perf_counter()
-        decoded = self._decoded(logits, task, rule, halt, on_text)
+        if isinstance(logits, StopReason):
+            decoded = Decoded(logits)
+        else:
+            choice = GreedyChoice(
+                self.tokenizer, Healing(self._vocabulary, task.healed), rule.branch, interpolation
+            )
+            tracker = StopTracker(rule)
+            decoded = decode_greedily(session, logits, choice, tracker, task.is_spent, halt, on_text)
+        if isinstance(session, DraftingSession):
+            decoded.n_forwards = session.n_forwards
+            self._recollection.keep(task.inputs.keys, rule.branch, decoded.token_ids)
         n_tokens = len(decoded.token_ids)
         return Generation(
             text=decoded.text,
@@ -220,28 +232,14 @@ class HfGenerator:
             decode_ms=1000 * (time.perf_counter() - prefilled),
         )
 
-    def _decoded(
-        self,
-        logits: torch.Tensor | StopReason,
-        task: Task,
-        rule: StopRule,
-        halt: Halt,
-        on_text: Callable[[str], None],
-    ) -> Decoded:
-        if isinstance(logits, StopReason):
-            return Decoded(logits)
-        healing = Healing(self._vocabulary, task.healed)
-        interpolation = self._interpolation(task)
-        choice = GreedyChoice(self.tokenizer, healing, rule.branch, interpolation)
-        session = self._session
-        if interpolation is not None and self._with_drafts and isinstance(session, FastRuntime):
-            recalled = self._recollection.after(task.inputs.keys, rule.branch)
-            session = DraftingSession(session, interpolation, recalled)
-        decoded = decode_greedily(session, logits, choice, StopTracker(rule), task.is_spent, halt, on_text)
-        if isinstance(session, DraftingSession):
-            decoded.n_forwards = session.n_forwards
-            self._recollection.keep(task.inputs.keys, rule.branch, decoded.token_ids)
-        return decoded
+    def _drafting(
+        self, task: Task, rule: StopRule, interpolation: Interpolation | None
+    ) -> DraftingSession | None:
+        """A session that looks ahead, where there is something to look for."""
+        if interpolation is None or not self._with_drafts or not isinstance(self._session, FastRuntime):
+            return None
+        recalled = self._recollection.after(task.inputs.keys, rule.branch)
+        return DraftingSession(self._session, interpolation, recalled)
 
     def _interpolation(self, task: Task) -> Interpolation | None:
         prompt = task.prompt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from fakes import ManualCancel
 from gate_rig import ALWAYS, EITHER, NEVER
 from tiny_models import load_tiny_model
 
+from model.decoding import Halt, Inputs
 from model.drafting import DraftingSession
 from model.exact_memory import Candidate, Kin, Match, TrackRecord
 from model.gate import Gate
@@ -19,6 +21,7 @@ from model.loading import LoadedModel
 from model.protocols import Generation, NeverCancelled, Prompt, StopMode, StopReason, StopRule
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
+from model.runtime.row_costs import MOST_ROWS
 
 RULE = StopRule(24, StopMode.BLOCK)
 
@@ -125,6 +128,86 @@ def test_after_a_wrong_draft_the_cache_holds_only_what_was_stepped(loaded: Loade
         assert torch.allclose(session.step(token), reference.step(token), atol=1e-4)
         assert session.n_positions == reference.n_positions
     assert session.n_forwards == 3  # 50 had been read with 40
+
+
+class _Watched(FastRuntime):
+    """Counts passes of either kind."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        super().__init__(loaded.model, Weights.PLAIN)
+        self.verified: list[int] = []
+        self.prefilled = 0
+
+    def verify(self, token_ids: Sequence[int]) -> torch.Tensor:
+        self.verified.append(len(token_ids))
+        return super().verify(token_ids)
+
+    def prefill(self, inputs: Inputs, halt: Halt) -> torch.Tensor | StopReason:
+        self.prefilled += 1
+        return super().prefill(inputs, halt)
+
+
+IDS = tuple(range(40, 70))
+
+
+@pytest.mark.parametrize("n_left", [1, 3, 7])
+def test_a_few_last_tokens_are_read_with_what_is_expected_after_them(
+    loaded: LoadedModel, n_left: int
+) -> None:
+    runtime, reference = _Watched(loaded), FastRuntime(loaded.model, Weights.PLAIN)
+    wanted = reference.prefill(Inputs((), None, IDS), lambda: None)
+    assert isinstance(wanted, torch.Tensor)
+    runtime.prefill(Inputs((), None, IDS[:-n_left]), lambda: None)
+    session = DraftingSession(runtime, _Foresees((50, 51, 52, 53, 54, 55)))
+    logits = session.prefill(Inputs((), None, IDS), lambda: None)
+    assert isinstance(logits, torch.Tensor)
+    torch.testing.assert_close(logits, wanted, atol=1e-4, rtol=1e-4)
+    assert session.n_positions == len(IDS) < runtime.n_positions <= len(IDS) - n_left + MOST_ROWS
+    assert (runtime.prefilled, len(runtime.verified), session.n_forwards) == (1, 1, 0)
+    for token in (50, 99):  # as was expected, and not
+        torch.testing.assert_close(session.step(token), reference.step(token), atol=1e-4, rtol=1e-4)
+        assert session.n_positions == reference.n_positions
+    assert session.n_forwards == 1
+
+
+def test_many_left_tokens_and_slots_are_read_as_before(loaded: LoadedModel) -> None:
+    runtime = _Watched(loaded)
+    session = DraftingSession(runtime, _Foresees((50, 51, 52)))
+    session.prefill(Inputs((), None, IDS), lambda: None)
+    assert (runtime.prefilled, runtime.verified) == (1, [])
+    rows = torch.zeros(2, loaded.hidden_size).numpy()
+    runtime.clear()
+    session.prefill(Inputs((), rows, IDS[:3]), lambda: None)
+    assert (runtime.prefilled, runtime.verified) == (2, [])
+    runtime.row_costs = replace(runtime.row_costs, n_few=2)
+    runtime.clear()
+    session.prefill(Inputs((), None, IDS[:3]), lambda: None)
+    assert (runtime.prefilled, runtime.verified) == (3, [])
+    session.prefill(Inputs((), None, IDS[:4]), lambda: None)
+    assert (runtime.prefilled, len(runtime.verified)) == (3, 1)
+
+
+def test_a_halt_comes_before_the_pass(loaded: LoadedModel) -> None:
+    runtime = _Watched(loaded)
+    session = DraftingSession(runtime, _Foresees((50, 51, 52)))
+    assert session.prefill(Inputs((), None, IDS[:3]), lambda: StopReason.CANCELLED) is StopReason.CANCELLED
+    assert runtime.n_positions == 0 and not runtime.verified
+    assert isinstance(session.prefill(Inputs((), None, IDS[:3]), lambda: None), torch.Tensor)
+
+
+def test_typing_along_takes_a_pass_less(loaded: LoadedModel) -> None:
+    """What was expected stands in the pass that reads the key."""
+    ids = loaded.tokenizer.encode("for name in names:\n    print(name)\n")
+    said = generation(loaded, NEVER, Remembers([]), drafts=False).token_ids
+    generator = HfGenerator(loaded, NEVER, FastRuntime(loaded.model, Weights.PLAIN))
+    memory = Remembers([*ids, *said])
+    prompt = Prompt(tuple(ids), memory=memory)
+    cold = generator.generate(prompt, RULE, NeverCancelled())
+    generator._recollection.clear()
+    warm = generator.generate(prompt, RULE, NeverCancelled())
+    assert cold.n_prefilled > MOST_ROWS and warm.n_prefilled == 1
+    assert warm.token_ids == cold.token_ids == said
+    assert warm.n_forwards < cold.n_forwards
 
 
 def test_the_next_request_reuses_a_cache_with_drafts_at_its_end(loaded: LoadedModel) -> None:
