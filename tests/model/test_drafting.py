@@ -57,6 +57,18 @@ class Remembers:
         return Match(self._length, 1 if self._length > 2 else 4, (Candidate(ahead[0], 1, 0, 0.5, ahead),))
 
 
+class Recites(Remembers):
+    """Knows one text by heart: what follows the last three words."""
+
+    def match(self, context: Sequence[int]) -> Match | None:
+        known, last = self._ids, list(context[-3:])
+        for end in range(3, len(known)):
+            if known[end - 3 : end] == last:
+                ahead = tuple(known[end : end + 12])
+                return Match(9, 1, (Candidate(ahead[0], 1, 0, 0.5, ahead),))
+        return None
+
+
 @pytest.fixture
 def loaded(tmp_path: Path) -> LoadedModel:
     return load_tiny_model(tmp_path / "tiny")
@@ -200,7 +212,7 @@ def test_typing_along_takes_a_pass_less(loaded: LoadedModel) -> None:
     ids = loaded.tokenizer.encode("for name in names:\n    print(name)\n")
     said = generation(loaded, NEVER, Remembers([]), drafts=False).token_ids
     generator = HfGenerator(loaded, NEVER, FastRuntime(loaded.model, Weights.PLAIN))
-    memory = Remembers([*ids, *said])
+    memory = Recites([*ids[:-1], *said])
     prompt = Prompt(tuple(ids), memory=memory)
     cold = generator.generate(prompt, RULE, NeverCancelled())
     generator._recollection.clear()
