@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from model.decoding import CPU_CHUNK, GPU_CHUNK, Halt, Inputs, n_same
 from model.protocols import SlotPairs, StopReason
 from model.runtime.attention import Attention
-from model.runtime.compact import Weights, decoding_stack, fastest_weights, reading_stack
+from model.runtime.compact import PLAIN_ROWS, Weights, decoding_stack, fastest_weights, reading_stack
 from model.runtime.fixed_steps import FixedSteps, record_cuda_graph
 from model.runtime.layers import Stack, embedded, logits_of, run_layers
 from model.runtime.moving import laid, lifted
@@ -33,7 +33,7 @@ from model.slots.layout import SlotLayout, standing_at_end, turned_keys
 log = logging.getLogger(__name__)
 
 FEWER = (4, 8)
-"""Rows that plain matrices may read besides multiples of sixteen."""
+"""Rows that plain matrices may read besides those of `PLAIN_ROWS`."""
 TIMED_ROWS = 64
 USUAL_POSITIONS = 512
 """In the cache while passes are timed."""
@@ -144,7 +144,7 @@ class FastRuntime:
 
     @property
     def stack(self) -> Stack:
-        """The layers in the model's own numbers, for whoever reads texts beside the cache."""
+        """The layers as prompts are read, for whoever reads texts beside the cache."""
         return self._many
 
     @property
@@ -320,6 +320,6 @@ class FastRuntime:
 
 def _filled_up(stack: Stack, n_rows: int) -> int:
     """The number of rows that is read for so many."""
-    if stack.rows.multiple > 1 and n_rows <= FEWER[-1]:
+    if stack.rows is PLAIN_ROWS and n_rows <= FEWER[-1]:
         return next(size for size in FEWER if n_rows <= size)
     return stack.rows.up(n_rows)

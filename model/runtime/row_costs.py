@@ -14,7 +14,7 @@ import numpy as np
 
 MOST_ROWS = 8
 """Rows of the longest pass that decoding makes."""
-MEASURED = (2, 4, 8)
+MEASURED = (2, 4, 6, 8)
 ROUNDS, FEW_ROUNDS = 5, 2
 """Plain passes take four times as long, and what they say is coarse."""
 

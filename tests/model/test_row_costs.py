@@ -30,8 +30,8 @@ class Clock:
 
 def test_where_rows_are_dear_plain_matrices_read_prompts_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    compact = clock.passes({1: 28.0, 2: 35.0, 4: 77.0, 8: 145.0})
-    costs = measured(compact, clock.passes({2: 42.0, 4: 46.0, 8: 53.0}))
+    compact = clock.passes({1: 28.0, 2: 35.0, 4: 77.0, 6: 111.0, 8: 145.0})
+    costs = measured(compact, clock.passes({2: 42.0, 4: 46.0, 6: 50.0, 8: 53.0}))
     assert costs.n_few == 2
     between = (35.0, 56.0, 77.0, 94.0, 111.0, 128.0, 145.0)
     assert costs.costs == pytest.approx([1.0, *(x / 28 for x in between)])
@@ -39,29 +39,29 @@ def test_where_rows_are_dear_plain_matrices_read_prompts_sooner(monkeypatch: pyt
 
 def test_where_rows_are_cheap_compact_weights_read_them(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    compact = clock.passes({1: 12.0, 2: 14.0, 4: 18.0, 8: 26.0})
-    costs = measured(compact, clock.passes({2: 30.0, 4: 29.0, 8: 31.0}))
+    compact = clock.passes({1: 12.0, 2: 14.0, 4: 18.0, 6: 22.0, 8: 26.0})
+    costs = measured(compact, clock.passes({2: 30.0, 4: 29.0, 6: 30.0, 8: 31.0}))
     assert costs.n_few == MOST_ROWS
     assert costs.costs == pytest.approx(ASSUMED.costs)
 
 
 def test_costs_never_fall_with_more_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    compact = clock.passes({1: 30.0, 2: 60.0, 4: 50.0, 8: 70.0})
-    costs = measured(compact, clock.passes({2: 20.0, 4: 19.0, 8: 25.0}))
+    compact = clock.passes({1: 30.0, 2: 60.0, 4: 50.0, 6: 60.0, 8: 70.0})
+    costs = measured(compact, clock.passes({2: 20.0, 4: 19.0, 6: 22.0, 8: 25.0}))
     assert costs.n_few == 1
     assert costs.costs[0] == 1.0 and list(costs.costs) == sorted(costs.costs)
 
 
 def test_a_slow_while_makes_no_number_of_rows_dear(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, n_passes = Clock(monkeypatch), count()
-    cost = {1: 12.0, 2: 14.0, 4: 18.0, 8: 26.0}
+    cost = {1: 12.0, 2: 14.0, 4: 18.0, 6: 22.0, 8: 26.0}
 
     def compact(n_rows: int) -> None:
         slower = 4 if 5 <= next(n_passes) < 13 else 1
         clock.now_s += slower * cost[n_rows]
 
-    costs = measured(compact, clock.passes({2: 30.0, 4: 29.0, 8: 31.0}))
+    costs = measured(compact, clock.passes({2: 30.0, 4: 29.0, 6: 30.0, 8: 31.0}))
     assert costs.costs == pytest.approx(ASSUMED.costs)
 
 

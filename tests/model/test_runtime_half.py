@@ -20,6 +20,7 @@ from model.runtime.fast_runtime import FastRuntime
 from model.runtime.half import FILLED, half_multiplies, keeps_bits
 from model.runtime.int8 import Multiply
 from model.runtime.plan import Matrix, Plan, plan_of
+from model.runtime.recorded_layers import RecordedLayers
 from model.runtime.row_costs import MOST_ROWS
 from tests.needed_kernels import half_bits
 
@@ -127,6 +128,20 @@ def test_drafts_and_steps_say_the_same_to_the_last_bit() -> None:
     runtime.recorded.works = False
     runtime.drop(len(steps))
     assert torch.equal(runtime.verify(ids[60:67]), steps[:7])
+
+
+@half_bits
+def test_rows_are_filled_up_to_even_numbers_and_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    run = RecordedLayers.run
+    monkeypatch.setattr(
+        RecordedLayers, "run", lambda self, rows, slots: read.append(len(rows)) or run(self, rows, slots)
+    )
+    runtime = FastRuntime(model_of_levels(), Weights.HALF)
+    for n_rows in range(1, MOST_ROWS + 1):
+        runtime.verify(tokens(n_rows))
+    assert read == [4, 4, 4, 4, 6, 6, 8, 8]
+    assert runtime.n_positions == sum(range(1, MOST_ROWS + 1))
 
 
 @half_bits
