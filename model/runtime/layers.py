@@ -44,7 +44,7 @@ class Stack:
     """All layers, and the head that gives the logits.
 
     Unless its attention is masked, a row comes out the same to the last bit whatever is read beside
-    it. The compact kernels and the norms keep that anyway; plain matrices do not.
+    it, in passes of up to `MOST_ROWS`. The compact kernels and the norms keep that; plain matrices do not.
     """
 
     plan: Plan
