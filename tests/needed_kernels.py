@@ -15,4 +15,5 @@ def _has_half() -> bool:
     return True
 
 
-half_bits = pytest.mark.skipif(not _has_half(), reason="no matrices of sixteen bits on this processor")
+HAS_HALF = _has_half()
+half_bits = pytest.mark.skipif(not HAS_HALF, reason="no matrices of sixteen bits on this processor")

@@ -28,11 +28,11 @@ TRIAL_ROUNDS = 8
 DRAFTED_ROWS = 4
 """Read at once in the trial, as often as one row is: most passes verify a draft."""
 READING_ROWS, READING_ROUNDS = 64, 3
-"""Of the trial for prompts."""
+"""By which what reads prompts is chosen and timed."""
 PLAIN_ROWS = Filling(multiple=16)
 """Of plain matrices, which on a CPU have a kernel for each number of rows."""
 MOST_HALF_BYTES = 2**30
-"""What matrices of sixteen bits may take beside the plain ones, which stay."""
+"""What matrices of sixteen bits may take: while they are packed, at least, the plain ones stand beside them."""
 
 
 log = logging.getLogger(__name__)

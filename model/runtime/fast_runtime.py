@@ -20,7 +20,14 @@ from transformers import PreTrainedModel
 from model.decoding import CPU_CHUNK, GPU_CHUNK, Halt, Inputs, n_same
 from model.protocols import SlotPairs, StopReason
 from model.runtime.attention import Attention
-from model.runtime.compact import PLAIN_ROWS, Weights, decoding_stack, fastest_weights, reading_stack
+from model.runtime.compact import (
+    PLAIN_ROWS,
+    READING_ROWS,
+    Weights,
+    decoding_stack,
+    fastest_weights,
+    reading_stack,
+)
 from model.runtime.fixed_steps import FixedSteps, record_cuda_graph
 from model.runtime.layers import Stack, embedded, logits_of, run_layers
 from model.runtime.moving import laid, lifted
@@ -34,7 +41,6 @@ log = logging.getLogger(__name__)
 
 FEWER = (4, 8)
 """Rows that plain matrices may read besides those of `PLAIN_ROWS`."""
-TIMED_ROWS = 64
 USUAL_POSITIONS = 512
 """In the cache while passes are timed."""
 
@@ -125,7 +131,7 @@ class FastRuntime:
             self._keys = [0] * USUAL_POSITIONS
             few, many = partial(self._try, self._few), partial(self._try, self._many)
             self.row_costs = measured(few, many)
-            self.seconds_a_token = fastest_of([(many, TIMED_ROWS)], FEW_ROUNDS)[0] / TIMED_ROWS
+            self.seconds_a_token = fastest_of([(many, READING_ROWS)], FEW_ROUNDS)[0] / READING_ROWS
             log.info("passes of several rows: %s; %.2g s a token", self.row_costs, self.seconds_a_token)
         self.clear()
 

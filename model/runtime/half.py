@@ -35,9 +35,9 @@ class _Packed(nn.Module):
 
     def forward(self, rows: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
         packed, n_rows = self.packed[int(which)], rows.size(0)
-        if n_rows < self.least or n_rows % self.multiple:
-            n_more = max(self.least - n_rows, n_rows % self.multiple)
-            rows = torch.nn.functional.pad(rows, [0, 0, 0, n_more])
+        n_filled = max(self.least, (n_rows + self.multiple - 1) // self.multiple * self.multiple)
+        if n_filled > n_rows:
+            rows = torch.nn.functional.pad(rows, [0, 0, 0, n_filled - n_rows])
         product: torch.Tensor = torch.ops.quantized.linear_dynamic_fp16(rows, packed)
         return product[:n_rows]
 
