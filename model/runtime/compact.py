@@ -32,7 +32,7 @@ READING_ROWS, READING_ROUNDS = 64, 3
 PLAIN_ROWS = Filling(multiple=16)
 """Of plain matrices, which on a CPU have a kernel for each number of rows."""
 MOST_HALF_BYTES = 2**30
-"""What matrices of sixteen bits may take: while they are packed, at least, the plain ones stand beside them."""
+"""What matrices of sixteen bits may take; while they are packed the plain ones stand beside them."""
 
 
 log = logging.getLogger(__name__)
