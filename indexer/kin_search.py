@@ -10,14 +10,15 @@ lines before.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from indexer.kinship import WINDOW, Likeness, Surroundings
+from indexer.kinship import WINDOW, Likeness, Surroundings, windows_before
 from indexer.suffix_index import LiveSegment
-from indexer.suffix_segment import Range, Segment, n_places
+from indexer.suffix_segment import Range, Segment, Tokens, grouped, n_places
 from model.exact_memory import Kin
 from model.protocols import FloatArray, IntArray
 
@@ -67,20 +68,30 @@ class Standing:
 
 @dataclass(frozen=True, eq=False)
 class _Compared:
-    """Places, all ``[n]``: the token at each, and the number of the source that it lies in."""
+    """Places, all ``[n]``: the token at each, plus one, and the number of the source that it lies in."""
 
-    tokens: IntArray
+    tokens: Tokens
     likeness: Likeness
     sources: IntArray
     places: IntArray
 
 
+@dataclass(frozen=True)
+class _Word:
+    """How often it stands in each source; its weight, 1 if it stands nowhere, less for the usual ones."""
+
+    token: int
+    counts: Sequence[int]
+    rarity: float
+
+
 class KinSearch:
-    """Over the sources of one request; keeps where rare words stand from token to token."""
+    """Over the sources of one request; keeps what it knows of words from token to token."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
         self._stands: dict[tuple[int, int], IntArray] = {}
+        self._words: dict[int, _Word] = {}
 
     def kin(self, context: Sequence[int], known: Sequence[Sequence[Range]]) -> tuple[Kin, ...]:
         """What followed, the likest first; `known` are each source's ranges of the last 1, 2, ... words.
@@ -107,47 +118,50 @@ class KinSearch:
         )
 
     def _compared(self, context: Sequence[int], known: Sequence[Sequence[Range]]) -> _Compared | None:
-        window = np.asarray(context[-WINDOW:], dtype=np.int64)
-        places = self._places(window, known) if len(window) else []
+        words = [self._word(token) for token in context[-WINDOW:]]
+        places = self._places(words, known) if words else []
         if not any(map(len, places)):
             return None
-        surroundings = Surroundings(window, self._rarity(window))
         pairs = list(zip(self._sources, places, strict=True))
+        windows = np.concatenate(
+            [windows_before(source.live.segment, some, len(words)) for source, some in pairs]
+        )
+        surroundings = Surroundings([word.token for word in words], [word.rarity for word in words])
         return _Compared(
-            tokens=np.concatenate([source.stored[some] for source, some in pairs]).astype(np.int64) - 1,
-            likeness=Likeness.joined(
-                [surroundings.likeness(source.live.segment, some) for source, some in pairs]
-            ),
+            tokens=np.concatenate([source.stored.take(some) for source, some in pairs]),
+            likeness=surroundings.likeness(windows),
             sources=np.repeat(np.arange(len(places)), [len(some) for some in places]),
             places=np.concatenate(places),
         )
 
     def _ranked(self, compared: _Compared) -> tuple[Kin, ...]:
         """By the votes of the places."""
-        tokens, likeness = compared.tokens, compared.likeness
-        sources, places = compared.sources, compared.places
-        weight = np.exp(SHARPNESS * (likeness.both - 2.0))
-        named, of = np.unique(tokens, return_inverse=True)
-        votes = np.bincount(of, weights=weight)
-        kin: list[Kin] = []
-        total = float(votes.sum())
-        for number in np.argsort(-votes, kind="stable")[:MOST_KIN].tolist():
-            own = np.flatnonzero(of == number)
-            top = own[np.argmax(weight[own])]
-            source = self._sources[sources[top]].live.segment
-            kin.append(
-                Kin(
-                    int(named[number]),
-                    cover=float(likeness.cover[own].max()),
-                    aligned=float(likeness.aligned[own].max()),
-                    deep=float(likeness.deep[own].max()),
-                    vote=float(votes[number]) / total,
-                    ahead=() if kin else source.ahead(int(places[top])),
-                )
-            )
-        return tuple(kin)
+        by_token, edges = grouped(compared.tokens)
 
-    def _places(self, window: IntArray, known: Sequence[Sequence[Range]]) -> list[IntArray]:
+        def greatest(values: FloatArray) -> list[float]:
+            of_each = np.maximum.reduceat(values.take(by_token), edges[:-1])
+            greatest: list[float] = of_each.take(best).tolist()
+            return greatest
+
+        likeness = compared.likeness
+        weight = np.exp(SHARPNESS * (likeness.both - 2.0), dtype=np.float64)
+        votes = np.add.reduceat(weight.take(by_token), edges[:-1])
+        best = (-votes).argsort(kind="stable")[:MOST_KIN]
+        likest = by_token[edges[best[0]] : edges[best[0] + 1]]
+        aheads = [self._ahead(compared, int(likest[weight[likest].argmax()])), *[()] * (MOST_KIN - 1)]
+        numbers = (
+            (compared.tokens.take(by_token.take(edges.take(best))).astype(np.int64) - 1).tolist(),
+            *map(greatest, (likeness.cover, likeness.aligned, likeness.deep)),
+            (votes.take(best) / votes.sum()).tolist(),
+        )
+        return tuple(Kin(*of_one) for of_one in zip(*numbers, aheads, strict=False))
+
+    def _ahead(self, compared: _Compared, number: int) -> tuple[int, ...]:
+        """What followed at one of the places."""
+        source = self._sources[int(compared.sources[number])]
+        return source.live.segment.ahead(int(compared.places[number]))
+
+    def _places(self, words: Sequence[_Word], known: Sequence[Sequence[Range]]) -> list[IntArray]:
         """Those to compare, of each source."""
         length = _length_compared(known)
         found = []
@@ -157,22 +171,24 @@ class KinSearch:
                 after = segment.places(ranges[length - 1])[0]
                 if len(after) > MOST_PLACES:
                     after = after[np.arange(MOST_PLACES) * len(after) // MOST_PLACES]
-            level = self._level_with(number, window)
-            found.append(source.usable(np.unique(np.concatenate([after, level]))[: 2 * MOST_PLACES]))
+            level = self._level_with(number, words)
+            found.append(source.usable(_once(after, level)[: 2 * MOST_PLACES]))
         return found
 
-    def _level_with(self, number: int, window: IntArray) -> IntArray:
+    def _level_with(self, number: int, words: Sequence[_Word]) -> IntArray:
         """Where the cursor would stand in a source, by its distance to the nearest rare words before it."""
-        counts = self._counts(number, window)
-        rare = np.flatnonzero((counts > 0) & (counts <= RARE))[-MOST_RARE:]
-        if not len(rare):
+        level: list[IntArray] = []
+        for after, word in enumerate(reversed(words)):  # words between the rare one and the cursor
+            if 0 < word.counts[number] <= RARE:
+                level.append(self._standing(number, word.token) + after)
+                if len(level) == MOST_RARE:
+                    break
+        if not level:
             return _NOWHERE
-        after = len(window) - 1 - rare  # words between the rare one and the cursor
-        level = [self._standing(number, int(window[at])) + n for at, n in zip(rare, after, strict=True)]
         stored = self._sources[number].stored
-        wanted = (np.concatenate(level)[:, None] + _NEAR_LEVEL).ravel()
+        wanted = (_once(*level)[:, None] + _NEAR_LEVEL).ravel()
         wanted = wanted[wanted < len(stored)]
-        found: IntArray = wanted[stored[wanted - 1] == window[-1] + 1]
+        found: IntArray = wanted[stored.take(wanted - 1) == words[-1].token + 1]
         return found
 
     def _standing(self, number: int, token: int) -> IntArray:
@@ -184,19 +200,24 @@ class KinSearch:
             self._stands[key] = segment.places(ranges[0])[0] if ranges else _NOWHERE
         return self._stands[key]
 
-    def _counts(self, number: int, tokens: IntArray) -> IntArray:
-        """How often each token stands in a source."""
-        known = self._sources[number].live.segment.counts
-        counts: IntArray = np.where(tokens < len(known), known[np.minimum(tokens, len(known) - 1)], 0)
-        return counts
+    def _word(self, token: int) -> _Word:
+        if token not in self._words:
+            segments = [source.live.segment for source in self._sources]
+            counts = [int(one.counts[token]) if token < len(one.counts) else 0 for one in segments]
+            total = 1.0 + sum(one.n_tokens for one in segments)
+            bits = math.log2((1.0 + total) / (1.0 + sum(counts)))
+            self._words[token] = _Word(token, counts, bits / math.log2(1.0 + total))
+        return self._words[token]
 
-    def _rarity(self, tokens: IntArray) -> FloatArray:
-        """The weight of each token: 1 for one that stands nowhere, less for the usual ones."""
-        counts = sum((self._counts(number, tokens) for number in range(len(self._sources))), np.zeros(1))
-        total = 1.0 + sum(source.live.segment.n_tokens for source in self._sources)
-        bits = np.log2((1.0 + total) / (1.0 + counts))
-        rarity: FloatArray = (bits / np.log2(1.0 + total)).astype(np.float32)
-        return rarity
+
+def _once(*places: IntArray) -> IntArray:
+    """All of them in order, none twice."""
+    ordered = np.concatenate(places)
+    ordered.sort()
+    if len(ordered) < 2:
+        return ordered
+    once: IntArray = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
+    return once
 
 
 def _length_compared(known: Sequence[Sequence[Range]]) -> int:

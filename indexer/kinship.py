@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,58 +41,46 @@ class Likeness:
         both: FloatArray = self.cover + self.aligned
         return both
 
-    @staticmethod
-    def joined(parts: Sequence[Likeness]) -> Likeness:
-        """One after the other."""
-        return Likeness(
-            np.concatenate([part.cover for part in parts]),
-            np.concatenate([part.aligned for part in parts]),
-            np.concatenate([part.deep for part in parts]),
-        )
-
 
 class Surroundings:
     """The words before the cursor. For one request's thread."""
 
-    def __init__(self, window: IntArray, rarity: FloatArray) -> None:
-        """`window` ``[W]`` are the last tokens before the cursor; `rarity` ``[W]`` is the weight of each."""
-        window = window + 1
-        self._backwards = window[::-1]
-        words, first = np.unique(window, return_index=True)
-        self._words, self._weights = words, rarity[first].astype(np.float32)
+    def __init__(self, window: Sequence[int], rarity: Sequence[float]) -> None:
+        """`window` are the last tokens before the cursor; `rarity` is the weight of each."""
+        weights = dict(zip(window, rarity, strict=True))
+        self._backwards = np.array(window[::-1], dtype=np.int64) + 1
+        self._words = np.array(list(weights), dtype=np.int64) + 1
+        self._weights = np.array([0.0, *weights.values()], dtype=np.float32)
         self._weights /= max(float(self._weights.sum()), 1e-6)
 
-    def likeness(self, segment: Segment, places: IntArray) -> Likeness:
-        """What stands before each of `places` of `segment`."""
-        windows = self._windows(segment, places)
-        same = windows == self._backwards[None]
-        return Likeness(
-            self._cover(windows),
-            (same @ _decay(len(self._backwards))).astype(np.float32),
-            (np.logical_and.accumulate(same, axis=1).sum(axis=1) / WINDOW).astype(np.float32),
-        )
+    def likeness(self, windows: NDArray[np.unsignedinteger]) -> Likeness:
+        """What stands before each of some places; `windows` ``[n, W]`` as `windows_before` gives them."""
+        same = windows == self._backwards
+        deep = np.where(same.all(axis=1), len(self._backwards), same.argmin(axis=1)) / np.float32(WINDOW)
+        return Likeness(self._cover(windows), same @ _decay(len(self._backwards)), deep.astype(np.float32))
 
-    def _windows(self, segment: Segment, places: IntArray) -> IntArray:
-        """The stored tokens before each place, nearest first ``[n, W]``; zero where its file begins."""
-        offsets = np.arange(1, len(self._backwards) + 1)
-        starts = segment.starts[segment.file_of(places)]
-        wanted = places[:, None] - offsets
-        inside = wanted >= starts[:, None]
-        found: IntArray = np.where(inside, segment.stored[np.maximum(wanted, 0)], 0).astype(np.int64)
-        return found
-
-    def _cover(self, windows: IntArray) -> FloatArray:
-        slots = np.searchsorted(self._words, windows)
-        slots[slots == len(self._words)] = 0
-        known = self._words[slots] == windows
-        there = np.zeros((len(windows), len(self._words) + 1), dtype=np.float32)
-        rows = np.broadcast_to(np.arange(len(windows))[:, None], windows.shape)
-        there[rows, np.where(known, slots, len(self._words))] = 1.0
-        cover: FloatArray = there[:, :-1] @ self._weights
+    def _cover(self, windows: NDArray[np.unsignedinteger]) -> FloatArray:
+        """A place's row has a column for each different word, and the first for all others."""
+        n_columns = len(self._weights)
+        column_of = np.zeros(1 + max(int(windows.max(initial=0)), int(self._words.max())), dtype=np.int64)
+        column_of[self._words] = np.arange(1, n_columns)
+        there = np.zeros((len(windows), n_columns), dtype=np.float32)
+        at = column_of.take(windows)
+        at += np.arange(0, there.size, n_columns)[:, None]
+        there.put(at, 1.0)
+        cover: FloatArray = there @ self._weights
         return cover
 
 
-def _decay(n: int) -> NDArray[np.float32]:
+def windows_before(segment: Segment, places: IntArray, n_words: int) -> NDArray[np.unsignedinteger]:
+    """The stored tokens before each place, nearest first ``[n, W]``; zero where its file begins."""
+    back = places[:, None] - np.arange(1, n_words + 1)
+    inside = back >= segment.starts.take(segment.file_of(places))[:, None]
+    return segment.stored.take(back, mode="clip") * inside
+
+
+@lru_cache
+def _decay(n: int) -> FloatArray:
     weights = 1.0 / (1.0 + np.arange(n) / 16)
-    decay: NDArray[np.float32] = (weights / weights.sum()).astype(np.float32)
+    decay: FloatArray = (weights / weights.sum()).astype(np.float32)
     return decay

@@ -59,7 +59,7 @@ class Segment:
 
     def file_of(self, places: IntArray) -> IntArray:
         """The numbers of the files that `places` lie in."""
-        found: IntArray = np.searchsorted(self.starts, places, side="right") - 1
+        found: IntArray = self.starts.searchsorted(places, side="right") - 1
         return found
 
     def tokens_of(self, number: int) -> Tokens:
@@ -67,25 +67,43 @@ class Segment:
         end = self.starts[number + 1] - 1 if number + 1 < len(self.starts) else len(self.stored)
         return self.stored[self.starts[number] : end] - 1
 
+    @cached_property
+    def begins(self) -> IntArray:
+        """Where in `order` the places after each stored token begin, and after the last one's."""
+        ends = np.append(self.starts[1:] - 2, len(self.stored) - 1)
+        n_followed = np.concatenate([[len(self.starts)], self.counts])
+        n_followed -= np.bincount(self.stored[ends], minlength=len(n_followed))
+        begins: IntArray = np.concatenate([[0], np.cumsum(n_followed)])
+        return begins
+
     def ranges(self, context: Sequence[int]) -> list[Range]:
         """Of `order`: those of the last 1, 2, ... tokens of `context`, as deep as there is any place."""
         words = [token + 1 for token in reversed(context[-ORDER:])]
+        if not words or words[0] + 1 >= len(self.begins):
+            return []
+        low, high = int(self.begins[words[0]]), int(self.begins[words[0] + 1])
         ranges: list[Range] = []
-        low, high = 0, len(self.order)
-        stored, order = self.stored, self.order
-        for depth, wanted in enumerate(words, 1):
-
-            def before(place: int, depth: int = depth) -> int:
-                return int(stored[int(order[place]) - depth])
-
-            low = bisect_left(range(high), wanted, low, high, key=before)
-            high = bisect_right(range(high), wanted, low, high, key=before)
-            if low >= high:
-                break
+        while low < high:
             ranges.append((low, high))
+            depth = len(ranges)
             if high - low == 1:
-                return ranges + [(low, high)] * self._n_same(int(order[low]), words, depth)
+                return ranges + [(low, high)] * self._n_same(int(self.order[low]), words, depth)
+            if depth == len(words):
+                break
+            low, high = self._narrowed(low, high, words[depth], depth + 1)
         return ranges
+
+    def _narrowed(self, low: int, high: int, wanted: int, depth: int) -> Range:
+        """The part of a range where `wanted` is the word `depth` places before."""
+        stored, order = self.stored, self.order
+
+        def before(place: int) -> int:
+            return int(stored[int(order[place]) - depth])
+
+        if before(low) == wanted == before(high - 1):  # copies go on alike
+            return low, high
+        low = bisect_left(range(high), wanted, low, high, key=before)
+        return low, bisect_right(range(high), wanted, low, high, key=before)
 
     def _n_same(self, place: int, words: Sequence[int], depth: int) -> int:
         """How many of `words` from `depth` on stand before `place`, going back."""
@@ -110,6 +128,16 @@ class Segment:
     def next_of(self, places: IntArray) -> IntArray:
         """The tokens at `places`."""
         return self.stored[places].astype(np.int64) - 1
+
+
+def grouped(tokens: Tokens) -> tuple[IntArray, IntArray]:
+    """The numbers of some tokens so that the same ones stand together, in order; where each of these groups
+    begins, and where the last one ends.
+    """
+    by_token = tokens.argsort(kind="stable")
+    ordered = tokens.take(by_token)
+    edges = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1], [True]]))
+    return by_token, edges
 
 
 def is_whole(found: Range) -> bool:

@@ -6,32 +6,25 @@ do, so nothing after the cursor is ever proposed. Implements `model.exact_memory
 
 from __future__ import annotations
 
-import heapq
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import islice
 
 import numpy as np
 
-from indexer.folders import n_shared
+from indexer.followers import OWN, Followers, Found
 from indexer.kin_search import KinSearch, Source, Standing
 from indexer.kinship import WINDOW
 from indexer.suffix_index import LiveSegment, SuffixSnapshot
 from indexer.suffix_segment import ORDER, Range, build_segment, is_whole, n_places
-from model.exact_memory import Candidate, Kin, Match, TrackRecord
+from model.exact_memory import Kin, Match, TrackRecord
 from model.protocols import IntArray
 
 MOST_OWN_TOKENS = 16_384
 MOST_CANDIDATES = 8
 MOST_MATCHES = 3
-MOST_COMPARED = 8
-"""Places of a candidate whose nearness is compared."""
 NO_RECORD = TrackRecord()
-_OWN = ""
-"""Stands for the target file up to the cursor."""
-
-Found = tuple[LiveSegment, IntArray, float]
-"""Some places of a source, and for how many each stands."""
 
 
 class SuffixSession:
@@ -45,14 +38,13 @@ class SuffixSession:
         record: TrackRecord = NO_RECORD,
     ) -> None:
         self.record = record
-        self._folders = excluded_path.split("/")[:-1]
+        self._followers = Followers(excluded_path)
         self._sources: list[LiveSegment] = []
         own = np.asarray(own_ids[-MOST_OWN_TOKENS:], dtype=np.int64)
         if len(own):
-            segment = build_segment([(_OWN, own)])
+            segment = build_segment([(OWN, own)])
             self._sources.append(LiveSegment(segment, np.ones(1, dtype=bool)))
         self._sources += [part.without(excluded_path) for part in snapshot.segments]
-        self._nearness_of: dict[str, float] = {}
         self._last: tuple[tuple[int, ...], list[list[Range]]] = ((), [])
         self._kin = KinSearch([Source(source, _end_of(source)) for source in self._sources])
 
@@ -68,7 +60,7 @@ class SuffixSession:
         """Where in other files one stands as after `context`, the likest first."""
         known = self._ranges(context)
         found = self._kin.likest(context, known, 2 * most)  # the open file's own places are among them
-        return tuple(standing for standing in found if standing.segment.paths[0] != _OWN)[:most]
+        return tuple(standing for standing in found if standing.segment.paths[0] != OWN)[:most]
 
     def guess_at(self, place: int) -> tuple[int, int] | None:
         """What the memory would have said of the own token at `place`, knowing only those before it.
@@ -83,29 +75,16 @@ class SuffixSession:
     def _matches(self, context: Sequence[int], own_end: int, closely: bool = True) -> Iterator[Match]:
         """Longest first; of the open file only the first `own_end` tokens count."""
         known, least = self._ranges(context), 1.0
+
+        @cache
+        def found(length: int) -> list[Found]:
+            return self._found(known, length, own_end)
+
         length = max(map(len, known), default=0)
-        while length := self._longest(known, length, own_end, least):
-            found = self._found(known, length, own_end)
-            yield self._match(length, found, MOST_CANDIDATES if closely else 1)
-            least = 2 * _support(found)
+        while length := _longest(known, found, length, least):
+            yield self._followers.match(length, found(length), MOST_CANDIDATES if closely else 1)
+            least = 2 * _support(found(length))
             length -= 1
-
-    def _longest(self, known: Sequence[Sequence[Range]], most: int, own_end: int, least: float) -> int:
-        """The longest match of up to `most` tokens that has so much support; 0: none.
-
-        A longer one's places are among a shorter one's, so that half of the lengths are left out at a time
-        while all places are looked at, not a sample. The open file's copy in the index, which does not count,
-        matches at every length.
-        """
-
-        def has_less(length: int) -> bool:
-            return n_places(known, length) < least or _support(self._found(known, length, own_end)) < least
-
-        first_whole = bisect_left(range(1, most + 1), x=True, key=lambda length: _is_whole(known, length)) + 1
-        longest = first_whole - 1 + bisect_left(range(first_whole, most + 1), x=True, key=has_less)
-        while longest and longest < first_whole and has_less(longest):
-            longest -= 1
-        return longest
 
     def _found(self, known: Sequence[Sequence[Range]], length: int, own_end: int) -> list[Found]:
         """Where each source has the last `length` tokens."""
@@ -122,55 +101,35 @@ class SuffixSession:
             self._last = (words, [source.segment.ranges(words) for source in self._sources])
         return self._last[1]
 
-    def _match(self, length: int, found: Sequence[Found], most: int) -> Match:
-        followers = [(source, places, source.segment.next_of(places)) for source, places, _ in found]
-        counts: dict[int, float] = {}
-        for (_, _, tokens), (_, _, weight) in zip(followers, found, strict=True):
-            names, numbers = np.unique(tokens, return_counts=True)
-            for token, n in zip(names.tolist(), numbers.tolist(), strict=True):
-                counts[token] = counts.get(token, 0.0) + n * weight
-        # Only the best are looked at closely: after a common word thousands of others follow.
-        best = heapq.nsmallest(most, counts, key=lambda token: (-counts[token], token))
-        candidates = tuple(
-            self._candidate(token, round(counts[token]), followers, with_ahead=not rank)
-            for rank, token in enumerate(best)
-        )
-        return Match(length, round(sum(counts.values())), candidates)
-
-    def _candidate(
-        self,
-        token: int,
-        count: int,
-        followers: Sequence[tuple[LiveSegment, IntArray, IntArray]],
-        with_ahead: bool,
-    ) -> Candidate:
-        said = [(source, places[tokens == token]) for source, places, tokens in followers]
-        where = [(*self._nearest(source, places), source) for source, places in said if len(places)]
-        near, place, source = max(where, key=lambda item: item[0])
-        n_own = sum(len(places) for source, places in said if source.segment.paths[0] == _OWN)
-        return Candidate(token, count, n_own, near, source.segment.ahead(place) if with_ahead else ())
-
-    def _nearest(self, source: LiveSegment, places: IntArray) -> tuple[float, int]:
-        """How near the nearest of some places is (1 in the own file, else by folders), and which it is."""
-        if source.segment.paths[0] == _OWN:
-            return 1.0, int(places.max())
-        some = places[:MOST_COMPARED]
-        scores = [self._nearness(source.segment.paths[n]) for n in source.segment.file_of(some).tolist()]
-        best = max(range(len(scores)), key=scores.__getitem__)
-        return scores[best], int(some[best])
-
-    def _nearness(self, path: str) -> float:
-        if path not in self._nearness_of:
-            folders = path.split("/")[:-1]
-            common = n_shared(folders, self._folders)
-            self._nearness_of[path] = 1.0 / (2.0 + len(folders) + len(self._folders) - 2 * common)
-        return self._nearness_of[path]
-
 
 def _end_of(source: LiveSegment) -> int:
     """Of the places that may be kin: the open file's last words resemble themselves."""
     n_stored = len(source.segment.stored)
-    return n_stored - WINDOW if source.segment.paths[0] == _OWN else n_stored
+    return n_stored - WINDOW if source.segment.paths[0] == OWN else n_stored
+
+
+def _longest(
+    known: Sequence[Sequence[Range]], found: Callable[[int], Sequence[Found]], most: int, least: float
+) -> int:
+    """The longest match of up to `most` tokens that has so much support; 0: none.
+
+    A longer one's places are among a shorter one's, so that half of the lengths are left out at a time
+    while all places are looked at, not a sample. The open file's copy in the index, which does not count,
+    matches at every length.
+    """
+
+    def has_less(length: int) -> bool:
+        return _support(found(length)) < least
+
+    while most and n_places(known, most) < least:
+        most -= 1
+    if not most or not has_less(most):
+        return most
+    first_whole = bisect_left(range(1, most + 1), x=True, key=lambda length: _is_whole(known, length)) + 1
+    longest = first_whole - 1 + bisect_left(range(first_whole, most + 1), x=True, key=has_less)
+    while longest and longest < first_whole and has_less(longest):
+        longest -= 1
+    return longest
 
 
 def _support(found: Sequence[Found]) -> float:
@@ -184,6 +143,6 @@ def _is_whole(known: Sequence[Sequence[Range]], length: int) -> bool:
 
 def _live_places(source: LiveSegment, found: Range, own_end: int) -> tuple[IntArray, float]:
     places, weight = source.segment.places(found)
-    if source.segment.paths[0] == _OWN:
+    if source.segment.paths[0] == OWN:
         return places[places < source.segment.starts[0] + own_end], weight
     return source.living(places), weight

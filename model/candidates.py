@@ -7,13 +7,14 @@ asked with (`model.interpolation`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from model.exact_memory import Candidate, ExactMemory, Kin, Match, TrackRecord
+from model.protocols import FloatArray, IntArray
+from model.scores import LEAST_LOG_PROB, Distribution, best_of
 from model.token_texts import TokenTexts
 
 N_MODEL = 5
@@ -21,7 +22,6 @@ N_MODEL = 5
 N_MATCH = 4
 """Candidates that each match names."""
 N_MATCHES = 3
-LEAST_LOG_PROB = -20.0
 N_KIN = 3
 """Candidates that the places with the likest surroundings name."""
 MOST_TOLD = 512
@@ -65,8 +65,8 @@ _ABSENT = (0.0,) * len(_OF_MATCH)
 class Candidates:
     """`ids` ``[C]``, none twice, and `features` ``[C, F]``; the model's best comes first."""
 
-    ids: Tensor
-    features: Tensor
+    ids: IntArray
+    features: FloatArray
 
 
 class CandidateReader:
@@ -94,24 +94,25 @@ class CandidateReader:
         self._column = 0 if healed.startswith("\n") else _column(context, texts)
         self._inside = float(self._column > 0)
 
-    def candidates(self, log_probs: Tensor) -> Candidates:
-        """The model's best tokens by its `log_probs` ``[V]``, on the CPU, and those of each match."""
+    def candidates(self, said: Distribution) -> Candidates:
+        """The best tokens of what the model `said`, and those of each match."""
         matches, kin = self.known()
-        of_kin = _of_kin(kin)
-        best = log_probs.topk(min(N_MODEL, len(log_probs))).indices.tolist()
-        ids = list(dict.fromkeys([*best, *_named(matches), *(one.token_id for one in kin[:N_KIN])]))
-        chosen = torch.tensor(ids)
-        of_model, of_record = _of_model(log_probs, chosen), _of_record(self._memory.record)
-        ends, place = self._texts.ends_line[chosen].tolist(), self._column / 100
+        named = (*best_of(said.log_probs, N_MODEL), *_named(matches), *(one.token_id for one in kin[:N_KIN]))
+        ids = list(dict.fromkeys(named))
+        chosen = np.array(ids)
+        of_kin, of_record = _of_kin(kin), _of_record(self._memory.record)
+        ends, place = self._texts.ends_line.take(chosen).tolist(), self._column / 100
         rows = [
             (
-                *(*of_model[row], *_of_matches(token, matches), *of_record),
-                *(float(ends[row]), place, self._told, float(token in self._seen), self._inside),
+                *(*of_model, *of_matches, *of_record),
+                *(ends_line, place, self._told, token in self._seen, self._inside),
                 *of_kin.get(token, _NO_KIN),
             )
-            for row, token in enumerate(ids)
+            for token, of_model, of_matches, ends_line in zip(
+                ids, _of_model(said, chosen), _of_matches(ids, matches), ends, strict=True
+            )
         ]
-        return Candidates(chosen, torch.tensor(rows))
+        return Candidates(chosen, np.array(rows, dtype=np.float32))
 
     def known(self) -> tuple[Sequence[Match], Sequence[Kin]]:
         """What the memory knows of the words so far; worked out once, as drafts and choice both ask."""
@@ -146,10 +147,9 @@ def _named(matches: Sequence[Match]) -> list[int]:
     return [candidate.token_id for match in matches for candidate in match.candidates[:N_MATCH]]
 
 
-def _of_model(log_probs: Tensor, chosen: Tensor) -> list[tuple[float, ...]]:
-    probs = log_probs.exp()
-    entropy = -float((probs * log_probs.clamp(min=LEAST_LOG_PROB)).sum()) / 5
-    values = log_probs[chosen].clamp(min=LEAST_LOG_PROB).tolist()
+def _of_model(said: Distribution, chosen: IntArray) -> list[tuple[float, ...]]:
+    entropy = said.entropy / 5
+    values = said.log_probs.take(chosen).clip(min=LEAST_LOG_PROB).tolist()
     best = values[0]
     return [
         (value / 5, (value - best) / 5, float(row == 0), math.exp(value), math.exp(best), entropy)
@@ -157,13 +157,20 @@ def _of_model(log_probs: Tensor, chosen: Tensor) -> list[tuple[float, ...]]:
     ]
 
 
-def _of_matches(token: int, matches: Sequence[Match]) -> list[float]:
-    row: list[float] = []
-    for match in matches:
-        row += (match.length / 16, float(match.length >= 16), math.log2(max(1, match.support)) / 10)
-        found = next((c for c in match.candidates if c.token_id == token), None)
-        row += _ABSENT[3:] if found is None else _of_candidate(found, match)
-    return row + list(_ABSENT) * (N_MATCHES - len(matches))
+def _of_matches(ids: Sequence[int], matches: Sequence[Match]) -> Iterator[tuple[float, ...]]:
+    """Of each of the tokens."""
+    columns = [_of_match(ids, match) for match in matches]
+    columns += [[_ABSENT] * len(ids)] * (N_MATCHES - len(matches))
+    return (one + other + last for one, other, last in zip(*columns, strict=True))
+
+
+def _of_match(ids: Sequence[int], match: Match) -> list[tuple[float, ...]]:
+    said = {candidate.token_id: candidate for candidate in match.candidates}
+    of_all = (match.length / 16, float(match.length >= 16), math.log2(max(1, match.support)) / 10)
+    return [
+        of_all + (_of_candidate(said[token], match) if token in said else _ABSENT[len(of_all) :])
+        for token in ids
+    ]
 
 
 def _of_candidate(candidate: Candidate, match: Match) -> tuple[float, ...]:

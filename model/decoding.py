@@ -21,6 +21,7 @@ from model.healing import Healing
 from model.interpolation import Interpolation
 from model.protocols import FloatArray, PseudoTokens, SlotPairs, StopReason
 from model.readings.reading import Run
+from model.scores import best_of, log_total, scores_of
 from model.stopping import Stop, StopTracker
 from model.tokenization import HfTokenizer, TextStream
 
@@ -317,32 +318,27 @@ class GreedyChoice:
         return chosen
 
     def _next(self, logits: torch.Tensor) -> Chosen:
-        with torch.inference_mode():
-            scores = logits.float() if self._memory is None else self._memory.mixed(logits)
-            if self._healing.text:
-                return self._spelling(scores)
-            token_id, logprob = _of_rank(scores, self._branch)
+        scores = scores_of(logits) if self._memory is None else self._memory.mixed(logits)
+        if (allowed := self._healing.allowed) is not None:
+            return self._spelling(scores, allowed)
+        token_id = best_of(scores, self._branch + 1)[-1]
+        of_all = log_total(scores) if self._memory is None else 0.0  # mixed ones are log-probabilities
+        logprob = float(scores[token_id]) - of_all
         self._branch = 0
         if token_id in self._tokenizer.eos_ids:
             return Chosen(token_id, logprob, ends_text=True)
         return Chosen(token_id, logprob, self._stream.push(token_id))
 
-    def _spelling(self, scores: torch.Tensor) -> Chosen:
+    def _spelling(self, scores: FloatArray, ids: Sequence[int]) -> Chosen:
         """The choice among the tokens that spell what was taken back of the prompt."""
-        ids = torch.tensor(self._healing.allowed, device=scores.device)
-        allowed = scores[ids]
-        place, logprob = _of_rank(allowed, 0)
-        piece = self._tokenizer.decode([int(ids[place])])
+        allowed = scores.take(ids)
+        place = best_of(allowed, 1)[0]
+        piece = self._tokenizer.decode([ids[place]])
         if self._branch and self._healing.goes_beyond(piece):
-            place, logprob = _of_rank(allowed, self._branch)
-            piece = self._tokenizer.decode([int(ids[place])])
+            place = best_of(allowed, self._branch + 1)[-1]
+            piece = self._tokenizer.decode([ids[place]])
         new = self._healing.take(piece)
         if new:
             self._branch = 0
-        return Chosen(int(ids[place]), logprob, new, says_new=bool(new))
-
-
-def _of_rank(scores: torch.Tensor, rank: int) -> tuple[int, float]:
-    """Where the score of `rank` (0 the best) stands, and its log-probability."""
-    values, places = scores.topk(min(rank, len(scores) - 1) + 1)
-    return int(places[-1]), float(values[-1] - scores.logsumexp(0))
+        logprob = float(allowed[place]) - log_total(allowed)
+        return Chosen(ids[place], logprob, new, says_new=bool(new))

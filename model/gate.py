@@ -11,20 +11,28 @@ all matches, long and short, have their say (docs/decisions/0009).
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import gelu, linear
 
 from model.candidates import FEATURES, LOG_PROB
 from model.errors import ModelCorrupt
+from model.protocols import FloatArray
 
 GATE_VERSION = 3
 GATES_FOLDER = Path(__file__).parent / "gates"
 DEFAULT_GATE = "default"
+_LINEAR = np.float32(math.sqrt(2 / math.pi))
+_CUBIC = np.float32(0.044715 * math.sqrt(2 / math.pi))
+"""Of gelu's tanh."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class GateWeights:
 
     def scores(self, features: Tensor) -> Tensor:
         """``[..., F]`` to ``[...]``; the candidate with the highest is the best."""
-        inner = torch.nn.functional.gelu(features @ self.hidden.T + self.bias, approximate="tanh")
+        inner = gelu(linear(features, self.hidden, self.bias), approximate="tanh")
         return self.trust * features[..., LOG_PROB] + features @ self.linear + inner @ self.out
 
 
@@ -62,6 +70,29 @@ class Gate:
 
     weights: GateWeights
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def scores(self, features: FloatArray) -> FloatArray:
+        """As the weights' own, ``[C, F]`` to ``[C]``; without torch, whose calls take longer than the sum."""
+        weights = self._arrays
+        inner: FloatArray = features @ weights["hidden"].T
+        inner += weights["bias"]
+        bent: FloatArray = np.tanh((_CUBIC * inner * inner + _LINEAR) * inner)
+        bent += 1.0
+        inner *= bent
+        scores: FloatArray = features @ weights["of_features"] + inner @ weights["half_out"]
+        return scores
+
+    @cached_property
+    def _arrays(self) -> dict[str, FloatArray]:
+        of_features = self.weights.linear.clone()
+        of_features[LOG_PROB] += self.weights.trust
+        tensors = {
+            "hidden": self.weights.hidden,
+            "bias": self.weights.bias,
+            "of_features": of_features,
+            "half_out": self.weights.out / 2,
+        }
+        return {name: tensor.numpy() for name, tensor in tensors.items()}
 
     def to_json(self) -> dict[str, Any]:
         """Numbers to five digits."""

@@ -6,10 +6,13 @@ Owns one teacher-forced pass and what is read off each step of it. Prompts and m
 
 from __future__ import annotations
 
-from model.candidates import CandidateReader
+import torch
+
+from model.candidates import CandidateReader, Candidates
 from model.gate_fitting import GateSample
 from model.generator import HfGenerator
-from model.protocols import Prompt
+from model.protocols import BoolArray, Prompt
+from model.scores import Distribution, scores_of
 from model.tokenization import TextStream
 
 MOST_TOKENS = 128
@@ -29,17 +32,21 @@ def gate_samples_of(generator: HfGenerator, prompt: Prompt, text: str) -> list[l
     written, place, stream = read.healed + text + "\n", 0, TextStream(generator.tokenizer)
     lines: list[list[GateSample]] = [[]]
     for token, logits in zip(read.token_ids[:MOST_TOKENS], read.logits, strict=False):
-        log_probs = logits.log_softmax(0)
-        candidates = reader.candidates(log_probs)
+        said = Distribution.of(scores_of(logits))
+        candidates = reader.candidates(said)
         if place >= len(read.healed) and written[place] == "\n":
             ends = generator.texts.ends_line[candidates.ids]
-            lines[-1].append(GateSample(candidates.features, ends))
+            lines[-1].append(_sample(candidates, ends))
             if place == len(written) - 1:
                 return lines
             reader.begin_line()
-            candidates = reader.candidates(log_probs)
+            candidates = reader.candidates(said)
             lines.append([])
-        lines[-1].append(GateSample(candidates.features, candidates.ids == token))
+        lines[-1].append(_sample(candidates, candidates.ids == token))
         reader.push(token)
         place += len(stream.push(token))
     return lines[:-1]
+
+
+def _sample(candidates: Candidates, right: BoolArray) -> GateSample:
+    return GateSample(torch.from_numpy(candidates.features), torch.from_numpy(right))

@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from torch import Tensor
 
 from model.candidates import CandidateReader
 from model.exact_memory import Kin, Match
 from model.gate import Gate
+from model.protocols import FloatArray
+from model.scores import Distribution, scores_of
 
 LEAST_SHARE = 0.5
 """Of the probability, for the candidates together: the gate was fitted to choose among them."""
@@ -26,15 +29,15 @@ class Interpolation:
     def __init__(self, reader: CandidateReader, gate: Gate) -> None:
         self._reader, self._gate = reader, gate
 
-    def mixed(self, logits: Tensor) -> Tensor:
-        """Logits ``[V]`` to log-probabilities ``[V]``, float32 on the CPU."""
-        log_probs = logits.float().cpu().log_softmax(0)
-        candidates = self._reader.candidates(log_probs)
-        share = float(log_probs[candidates.ids].exp().sum())
+    def mixed(self, logits: Tensor) -> FloatArray:
+        """Logits ``[V]`` to log-probabilities ``[V]``."""
+        said = Distribution.of(scores_of(logits))
+        candidates = self._reader.candidates(said)
+        share = float(said.probs.take(candidates.ids).sum())
         wanted = min(max(share, LEAST_SHARE), MOST_SHARE)
-        mixed = log_probs + math.log((1.0 - wanted) / max(1.0 - share, 1.0 - MOST_SHARE))
-        scores = self._gate.weights.scores(candidates.features)
-        mixed[candidates.ids] = scores.log_softmax(0) + math.log(wanted)
+        mixed = said.log_probs + np.float32(math.log((1.0 - wanted) / max(1.0 - share, 1.0 - MOST_SHARE)))
+        worth = Distribution.of(self._gate.scores(candidates.features))
+        mixed[candidates.ids] = worth.log_probs + math.log(wanted)
         return mixed
 
     def known(self) -> tuple[Sequence[Match], Sequence[Kin]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from model.protocols import BoolArray
 from model.tokenization import HfTokenizer
 
 
@@ -15,7 +15,7 @@ from model.tokenization import HfTokenizer
 class TokenTexts:
     """By id: whether a token ends the line (or the text), ``[V]``, and how many characters it has."""
 
-    ends_line: Tensor
+    ends_line: BoolArray
     n_chars: Sequence[int]
 
     @staticmethod
@@ -23,7 +23,7 @@ class TokenTexts:
         """For a model with so many logits; 0.1 s for 50,000."""
         texts = tokenizer.texts_of_ordinary_tokens()
         size = max(vocabulary_size, 1 + max(texts, default=0), 1 + max(tokenizer.eos_ids, default=0))
-        ends, n_chars = torch.zeros(size, dtype=torch.bool), [0] * size
+        ends, n_chars = np.zeros(size, dtype=np.bool_), [0] * size
         for number, text in texts.items():
             n_chars[number] = len(text)
             ends[number] = text.startswith("\n")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.kinship import WINDOW, Surroundings
+from indexer.kinship import WINDOW, Surroundings, windows_before
 from indexer.suffix_index import SuffixIndex, SuffixSnapshot
 from indexer.suffix_segment import build_segment
 from indexer.suffix_session import SuffixSession
@@ -73,8 +73,8 @@ def test_likeness_equals_a_plain_comparison(
     segment = build_segment([("before.py", np.array([0, 1])), ("here.py", np.array(stored))])
     at = data.draw(st.integers(0, len(stored)))
     window = context[-WINDOW:]
-    rarity = np.array([1.0 + token for token in window], dtype=np.float32)
-    found = Surroundings(np.array(window), rarity).likeness(segment, np.array([segment.starts[1] + at]))
+    windows = windows_before(segment, np.array([segment.starts[1] + at]), len(window))
+    found = Surroundings(window, [1.0 + token for token in window]).likeness(windows)
     before = stored[:at][-len(window) :][::-1]
     backwards = window[::-1]
     same = [a == b for a, b in zip(before, backwards, strict=False)]

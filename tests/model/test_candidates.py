@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
-import torch
 
 from model.candidates import FEATURES, CandidateReader
 from model.exact_memory import Candidate, Kin, Match, TrackRecord
+from model.scores import Distribution
 from model.token_texts import TokenTexts
 
-TEXTS = TokenTexts(torch.tensor([False, False, True, *[False] * 17]), [3] * 20)
-LOG_PROBS = torch.tensor([0.1, 0.5, 0.2, 0.1, 0.04, 0.03, 0.02, *[0.01 / 13] * 13]).log()
+TEXTS = TokenTexts(np.array([False, False, True, *[False] * 17]), [3] * 20)
+PROBS = np.array([0.1, 0.5, 0.2, 0.1, 0.04, 0.03, 0.02, *[0.01 / 13] * 13], dtype=np.float32)
+SAID = Distribution.of(np.log(PROBS))
 
 
 class Memory:
@@ -33,7 +35,7 @@ class Memory:
 
 
 def features(memory: Memory) -> dict[int, dict[str, float]]:
-    found = CandidateReader(memory, TEXTS, [1, 2]).candidates(LOG_PROBS)
+    found = CandidateReader(memory, TEXTS, [1, 2]).candidates(SAID)
     rows = (dict(zip(FEATURES, row, strict=True)) for row in found.features.tolist())
     return dict(zip(found.ids.tolist(), rows, strict=True))
 
@@ -50,7 +52,7 @@ def test_what_the_model_says() -> None:
     assert row["log_prob"] == pytest.approx(math.log(0.2) / 5)
     assert row["behind_best"] == pytest.approx(math.log(0.2 / 0.5) / 5)
     assert (row["prob"], row["best_prob"], row["is_best"]) == pytest.approx((0.2, 0.5, 0.0))
-    entropy = -float((LOG_PROBS.exp() * LOG_PROBS).sum())
+    entropy = -float((PROBS * np.log(PROBS)).sum())
     assert row["entropy"] == pytest.approx(entropy / 5)
     assert row["ends_line"] == 1.0 and features(Memory())[1]["ends_line"] == 0.0
     assert features(Memory())[1]["is_best"] == 1.0
@@ -84,10 +86,10 @@ def test_the_memory_is_asked_once_for_the_same_words() -> None:
     memory = Memory()
     reader = CandidateReader(memory, TEXTS, [1, 2])
     reader.known()
-    reader.candidates(LOG_PROBS)
+    reader.candidates(SAID)
     assert memory.asked == [[1, 2]]
     reader.push(3)
-    reader.candidates(LOG_PROBS)
+    reader.candidates(SAID)
     assert memory.asked == [[1, 2], [1, 2, 3]]
 
 
@@ -104,7 +106,7 @@ COLUMN, INSIDE = FEATURES.index("column"), FEATURES.index("inside")
 
 
 def place(reader: CandidateReader) -> tuple[float, float]:
-    row = reader.candidates(LOG_PROBS).features[0]
+    row = reader.candidates(SAID).features[0]
     return round(float(row[COLUMN]) * 100), float(row[INSIDE])
 
 
@@ -132,7 +134,7 @@ def test_a_cursor_within_a_line_is_told_from_one_at_its_start() -> None:
 
 def test_what_the_prompt_holds() -> None:
     reader = CandidateReader(Memory(), TEXTS, [1, 2], n_told=128)
-    found = reader.candidates(LOG_PROBS)
+    found = reader.candidates(SAID)
     rows = dict(zip(found.ids.tolist(), found.features.tolist(), strict=True))
     told, seen = FEATURES.index("told"), FEATURES.index("seen")
     assert [rows[token][seen] for token in (1, 2, 0, 3)] == [1.0, 1.0, 0.0, 0.0]
@@ -141,16 +143,17 @@ def test_what_the_prompt_holds() -> None:
 
 def test_what_pseudo_tokens_stand_for_counts_as_read() -> None:
     reader = CandidateReader(Memory(), TEXTS, [1, 2], n_told=64, told_ids=[3] * 64)
-    found = reader.candidates(LOG_PROBS)
+    found = reader.candidates(SAID)
     rows = dict(zip(found.ids.tolist(), found.features.tolist(), strict=True))
     told, seen = FEATURES.index("told"), FEATURES.index("seen")
     assert [rows[token][seen] for token in (1, 2, 0, 3)] == [1.0, 1.0, 0.0, 1.0]
     assert {row[told] for row in rows.values()} == {0.25}
-    much = CandidateReader(Memory(), TEXTS, [], told_ids=[3] * 9_000).candidates(LOG_PROBS)
+    much = CandidateReader(Memory(), TEXTS, [], told_ids=[3] * 9_000).candidates(SAID)
     assert {row[told] for row in much.features.tolist()} == {1.0}
 
 
 def test_a_small_vocabulary_has_fewer_candidates() -> None:
-    texts = TokenTexts(torch.tensor([False, False]), [1, 1])
-    found = CandidateReader(Memory(), texts, []).candidates(torch.tensor([0.3, 0.7]).log())
+    texts = TokenTexts(np.array([False, False]), [1, 1])
+    said = Distribution.of(np.log(np.array([0.3, 0.7], dtype=np.float32)))
+    found = CandidateReader(Memory(), texts, []).candidates(said)
     assert found.ids.tolist() == [1, 0]

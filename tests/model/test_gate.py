@@ -34,6 +34,7 @@ def test_scores_are_the_formula() -> None:
     expected = [plain_score(EITHER, row) for row in rows.tolist()]
     assert EITHER.weights.scores(rows).tolist() == pytest.approx(expected, abs=1e-4)
     assert EITHER.weights.scores(rows[None])[0].tolist() == pytest.approx(expected, abs=1e-4)
+    assert EITHER.scores(rows.numpy()).tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_gate_comes_back_from_its_file(tmp_path: Path) -> None:

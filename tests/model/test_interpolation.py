@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from gate_rig import ALWAYS, EITHER, NEVER
@@ -16,10 +17,11 @@ from model.gate import Gate
 from model.generator import HfGenerator
 from model.interpolation import LEAST_SHARE, Interpolation
 from model.protocols import NeverCancelled, Prompt, StopRule
+from model.scores import Distribution
 from model.token_texts import TokenTexts
 
 LOGITS = torch.randn(40, generator=torch.Generator().manual_seed(0)) * 3
-TEXTS = TokenTexts(torch.zeros(40, dtype=torch.bool), [1] * 40)
+TEXTS = TokenTexts(np.zeros(40, dtype=np.bool_), [1] * 40)
 
 
 class Says:
@@ -46,7 +48,7 @@ class Says:
 
 
 def mixed(memory: Says, gate: Gate, logits: torch.Tensor = LOGITS) -> torch.Tensor:
-    return Interpolation(CandidateReader(memory, TEXTS, [9]), gate).mixed(logits)
+    return torch.from_numpy(Interpolation(CandidateReader(memory, TEXTS, [9]), gate).mixed(logits))
 
 
 @pytest.mark.parametrize("gate", [ALWAYS, NEVER, EITHER])
@@ -62,10 +64,10 @@ def test_it_adds_up_to_one_and_leaves_the_rest_its_proportions(gate: Gate, scale
 
 def test_candidates_share_as_the_gate_scores_them() -> None:
     interpolation = Interpolation(CandidateReader(Says((2, 3), (30, 1)), TEXTS, [9]), EITHER)
-    candidates = interpolation._reader.candidates(LOGITS.log_softmax(0))
-    probs = interpolation.mixed(LOGITS).exp()[candidates.ids]
-    expected = EITHER.weights.scores(candidates.features).softmax(0)
-    assert torch.allclose(probs / probs.sum(), expected, atol=1e-5)
+    candidates = interpolation._reader.candidates(Distribution.of(LOGITS.numpy()))
+    probs = np.exp(interpolation.mixed(LOGITS))[candidates.ids]
+    expected = EITHER.weights.scores(torch.from_numpy(candidates.features)).softmax(0)
+    assert (probs / probs.sum()).tolist() == pytest.approx(expected.tolist(), abs=1e-5)
     assert float(probs.sum()) >= LEAST_SHARE - 1e-5
 
 
