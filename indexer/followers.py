@@ -5,12 +5,12 @@ Owns the way from places to the candidates of a match. Which places a match has 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise, takewhile
+from itertools import accumulate, pairwise
 
 import numpy as np
 
+from indexer.folders import Nearness
 from indexer.suffix_index import LiveSegment
 from indexer.suffix_segment import grouped
 from model.exact_memory import Candidate, Match
@@ -29,7 +29,7 @@ class Followers:
     """As seen from the file `path`."""
 
     def __init__(self, path: str) -> None:
-        self._nearness = _Nearness(path)
+        self._nearness = Nearness(path)
 
     def match(self, length: int, found: Sequence[Found], most: int) -> Match:
         """What followed the last `length` words at the places `found`; `most` candidates at most."""
@@ -66,20 +66,6 @@ class Followers:
         near = [nearness[paths[number]] for number in source.segment.file_of(some).tolist()]
         nearest = max(near)
         return nearest, int(some[near.index(nearest)])
-
-
-class _Nearness(dict[str, float]):
-    """Of files by their paths, worked out when asked: the more folders lie between, the less; below 1."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._above = [path[: found.end()] for found in re.finditer("/", path)]
-
-    def __missing__(self, path: str) -> float:
-        n_shared = sum(1 for _ in takewhile(path.startswith, self._above))
-        nearness = 1.0 / (2.0 + path.count("/") + len(self._above) - 2 * n_shared)
-        self[path] = nearness
-        return nearness
 
 
 def _split(
