@@ -125,10 +125,6 @@ class Segment:
         ends = np.flatnonzero(ahead < 0)
         return tuple((ahead[: ends[0]] if len(ends) else ahead).tolist())
 
-    def next_of(self, places: IntArray) -> IntArray:
-        """The tokens at `places`."""
-        return self.stored[places].astype(np.int64) - 1
-
 
 def grouped(tokens: Tokens) -> tuple[IntArray, IntArray]:
     """The numbers of some tokens so that the same ones stand together, in order; where each of these groups
