@@ -230,6 +230,24 @@ def test_auto_reads_slots_where_maps_are_of_this_very_generator_and_text_takes_l
     assert learnt.projector is not None and learnt.projector.model_id.endswith(maps.digest)
 
 
+@pytest.mark.parametrize(
+    ("name", "seconds", "wanted"),
+    [
+        ("Qwen2.5-Coder-1.5B-Instruct-Q4_K_M", 0.01, "dense"),
+        ("Qwen2.5-Coder-1.5B-Instruct-Q4_K_M", 0.001, "text"),
+        ("Qwen2.5-1.5B", 0.01, "text"),
+    ],
+)
+def test_auto_reads_slots_without_maps_of_generators_with_which_they_were_measured(
+    tmp_path: Path, hub: ModelHub, monkeypatch: pytest.MonkeyPatch, name: str, seconds: float, wanted: str
+) -> None:
+    monkeypatch.setattr(
+        fast_runtime, "fastest_of", lambda passes, n_rounds: [seconds * n_rows for _, n_rows in passes]
+    )
+    named = save_tiny_model(tmp_path / name).path
+    assert load(named, hub, memories="auto").preferred_context == wanted
+
+
 def test_without_a_checkpoint_the_generator_is_plain_and_text_is_used(folder: Path, hub: ModelHub) -> None:
     bundle = load(folder, hub, checkpoint="none")
     assert bundle.fuser is None
