@@ -29,7 +29,7 @@ from model.loading import LoadedModel, load_language_model
 from model.projector import ProjectorConfig
 from model.protocols import Embedder, Fuser, Generator, NeverCancelled, Projector, Prompt, StopRule
 from model.runtime.fast_runtime import FastRuntime
-from model.slots.fuser import SlotFuser
+from model.slots.fuser import SlotFuser, filled_slots_of
 from model.slots.maps import SlotMaps
 from model.slots.needs import Needs
 from model.slots.projector import SlotProjector
@@ -135,7 +135,8 @@ def slot_side(
     """What makes memories of the generator's own keys and values, and chooses among them."""
     tokenizer = loaded.tokenizer
     reader = SlotReader(session.stack, introduction_of(tokenizer), tokenizer.encode(AGAIN), needs)
-    fuser = SlotFuser(reader, tokenizer.encode_batch, loaded.model_id)
+    n_filled = filled_slots_of(session.stack.plan)
+    fuser = SlotFuser(reader, tokenizer.encode_batch, loaded.model_id, n_filled)
     return fuser, SlotProjector(fuser.format, maps)
 
 

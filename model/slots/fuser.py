@@ -14,17 +14,25 @@ import torch
 
 from model.layers import tensor_of
 from model.protocols import NEVER, BoolArray, CancelSignal, FloatArray
+from model.runtime.plan import Plan
 from model.slots.pairs import PairFormat, Pairs, pairs_of, together
 from model.slots.reader import SlotReader
 
 VERSION = 3
 """Of what is done to a text; another number and every memory is made anew."""
 FILLED_SLOTS = 8
-"""A node's pairs would fill so many slots: with SmolLM2-135M 720 pairs, 98 KB in eight bits."""
+"""A node's pairs would fill so many slots at least: with SmolLM2-135M 720 pairs, 98 KB in eight bits."""
+PAIRS_A_HEAD = 8 / 3
+"""Of a node, for each head that looks: where more of them share a key head, more of its pairs are needed."""
 MAX_CHILDREN = 16
 MAX_TOKENS = 160
 CPU = torch.device("cpu")
 EncodeBatch = Callable[[Sequence[str]], list[list[int]]]
+
+
+def filled_slots_of(plan: Plan) -> int:
+    """How many slots a node's pairs are to fill; it was measured with two generators (docs/log.md)."""
+    return max(FILLED_SLOTS, round(PAIRS_A_HEAD * plan.n_heads / plan.n_kv_heads))
 
 
 class SlotFuser:
@@ -35,7 +43,7 @@ class SlotFuser:
         reader: SlotReader,
         encode_batch: EncodeBatch,
         generator_id: str,
-        filled_slots: int = FILLED_SLOTS,
+        filled_slots: int,
     ) -> None:
         self.reader, self._encode_batch = reader, encode_batch
         self.format = PairFormat(reader.layout, filled_slots * reader.layout.n_heads)

@@ -1,5 +1,6 @@
 """Slots against transformers' own passes over the same text, on tiny random models."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ from model.protocols import (
 )
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
-from model.slots.fuser import MAX_CHILDREN, SlotFuser
+from model.runtime.plan import plan_of
+from model.slots.fuser import MAX_CHILDREN, SlotFuser, filled_slots_of
 from model.slots.layout import SlotLayout, standing_at_end
 from model.slots.pairs import PairFormat, Pairs, pairs_of, together
 from model.slots.projector import SlotProjector
@@ -390,3 +392,13 @@ def test_a_model_without_our_runtime_takes_no_slots(parts: Parts) -> None:
     pairs = parts.projector.project(parts.fuser.encode([TEXT]), [0], 48)
     with pytest.raises(ValueError, match="our own runtime"):
         HfGenerator(parts.loaded).generate(Prompt((1,), pairs), StopRule(max_tokens=1), NeverCancelled())
+
+
+@pytest.mark.parametrize(
+    ("n_heads", "n_kv_heads", "filled"), [(9, 3, 8), (12, 2, 16), (28, 4, 19), (4, 4, 8)]
+)
+def test_heads_that_share_their_keys_keep_more_of_them(
+    tmp_path: Path, n_heads: int, n_kv_heads: int, filled: int
+) -> None:
+    plan = plan_of(load_tiny_model(tmp_path).model)
+    assert filled_slots_of(replace(plan, n_heads=n_heads, n_kv_heads=n_kv_heads)) == filled
