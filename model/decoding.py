@@ -26,7 +26,7 @@ from model.stopping import Stop, StopTracker
 from model.tokenization import HfTokenizer, TextStream
 
 CPU_CHUNK = 128
-"""Positions prefilled in one go at most, between two looks at cancel and deadline: 50 to 350 ms of a small
+"""Positions prefilled in one go, between two looks at cancel and deadline: some 50 ms of a small
 model on two cores."""
 GPU_CHUNK = 1024
 

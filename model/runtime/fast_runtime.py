@@ -33,14 +33,7 @@ from model.runtime.layers import Stack, embedded, logits_of, run_layers
 from model.runtime.moving import laid, lifted
 from model.runtime.plan import NO_CHANGES, Changes, emptied, plan_of, why_unsupported
 from model.runtime.recorded_layers import RecordedLayers
-from model.runtime.row_costs import (
-    ASSUMED,
-    FEW_ROUNDS,
-    MOST_ROWS,
-    fastest_of,
-    measured,
-    rows_of_a_piece,
-)
+from model.runtime.row_costs import ASSUMED, FEW_ROUNDS, MOST_ROWS, fastest_of, measured
 from model.runtime.static_cache import FIRST_CAPACITY, StaticCache, TakenPairs
 from model.slots.layout import SlotLayout, standing_at_end, turned_keys
 
@@ -139,7 +132,6 @@ class FastRuntime:
             few, many = partial(self._try, self._few), partial(self._try, self._many)
             self.row_costs = measured(few, many)
             self.seconds_a_token = fastest_of([(many, READING_ROWS)], FEW_ROUNDS)[0] / READING_ROWS
-            self._chunk = rows_of_a_piece(self.seconds_a_token, CPU_CHUNK)
             log.info("passes of several rows: %s; %.2g s a token", self.row_costs, self.seconds_a_token)
         self.clear()
 

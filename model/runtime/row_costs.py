@@ -33,10 +33,6 @@ class RowCosts:
 ASSUMED = RowCosts(MOST_ROWS, tuple(1 + n / 6 for n in range(MOST_ROWS)))
 """Until it is measured, and where it is not: a Xeon with instructions for bfloat16 matrices."""
 
-LONGEST_PIECE_S = 0.5
-FEWEST_IN_A_PIECE, PIECE_ROWS = 32, 16
-"""Fewer rows would read the weights too often; their number is a multiple of the second."""
-
 Pass = Callable[[int], object]
 """Reads so many rows."""
 
@@ -50,14 +46,6 @@ def measured(compact: Pass, plain: Pass) -> RowCosts:
     rows = np.arange(1, MOST_ROWS + 1)
     rising = np.maximum.accumulate(np.interp(rows, numbers, of_compact))
     return RowCosts(max(won, default=1), tuple((rising / of_compact[0]).tolist()))
-
-
-def rows_of_a_piece(seconds_a_token: float, most: int) -> int:
-    """How many of a prompt are read in one pass, which nothing interrupts: up to `most` where that takes no
-    longer than `LONGEST_PIECE_S`, else fewer.
-    """
-    fitting = min(most, int(LONGEST_PIECE_S / max(seconds_a_token, 1e-9)))
-    return min(most, max(FEWEST_IN_A_PIECE, fitting // PIECE_ROWS * PIECE_ROWS))
 
 
 def fastest_of(passes: Sequence[tuple[Pass, int]], n_rounds: int = ROUNDS) -> list[float]:

@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 from tiny_models import load_tiny_model
 
-from model.decoding import Inputs
-from model.protocols import StopReason
 from model.runtime import row_costs
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
-from model.runtime.row_costs import ASSUMED, LONGEST_PIECE_S, MOST_ROWS, measured, rows_of_a_piece
+from model.runtime.row_costs import ASSUMED, MOST_ROWS, measured
 
 
 class Clock:
@@ -72,20 +70,3 @@ def test_at_load_they_are_measured(tmp_path: Path) -> None:
     runtime.warm_up()
     assert runtime.row_costs is not ASSUMED and runtime.n_positions == 0
     assert len(runtime.row_costs.costs) == MOST_ROWS
-
-
-def test_a_piece_of_a_prompt_takes_no_longer_than_a_person_who_goes_on_may_wait() -> None:
-    assert rows_of_a_piece(0.0, 128) == rows_of_a_piece(LONGEST_PIECE_S / 128, 128) == 128
-    assert rows_of_a_piece(LONGEST_PIECE_S / 127, 128) == 112
-    assert rows_of_a_piece(LONGEST_PIECE_S / 50, 128) == 48
-    assert rows_of_a_piece(9.0, 128) == 32  # fewer would read the weights too often
-    assert rows_of_a_piece(9.0, 16) == 16
-
-
-def test_on_a_slow_machine_a_halt_is_heard_sooner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_costs, "LONGEST_PIECE_S", 0.0)  # no machine is fast enough
-    session = FastRuntime(load_tiny_model(tmp_path / "tiny").model, Weights.PLAIN)
-    session.warm_up()
-    answers = iter([None, StopReason.CANCELLED])
-    assert session.prefill(Inputs((), None, tuple(range(100))), lambda: next(answers)) is StopReason.CANCELLED
-    assert session.n_positions == row_costs.FEWEST_IN_A_PIECE
