@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from itertools import takewhile
 
 
 def n_shared(one: Sequence[str], other: Sequence[str]) -> int:
@@ -22,10 +20,10 @@ class Nearness(dict[str, float]):
 
     def __init__(self, path: str) -> None:
         super().__init__()
-        self._above = [path[: found.end()] for found in re.finditer("/", path)]
+        self._folders = path.split("/")[:-1]
 
     def __missing__(self, path: str) -> float:
-        n_common = sum(1 for _ in takewhile(path.startswith, self._above))
-        nearness = 1.0 / (2.0 + path.count("/") + len(self._above) - 2 * n_common)
-        self[path] = nearness
-        return nearness
+        folders = path.split("/")[:-1]
+        n_between = len(folders) + len(self._folders) - 2 * n_shared(folders, self._folders)
+        self[path] = 1.0 / (2.0 + n_between)
+        return self[path]

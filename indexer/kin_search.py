@@ -18,7 +18,7 @@ import numpy as np
 
 from indexer.kinship import WINDOW, Likeness, Surroundings, windows_before
 from indexer.suffix_index import LiveSegment
-from indexer.suffix_segment import Range, Segment, Tokens, grouped, n_places
+from indexer.suffix_segment import Range, Segment, Tokens, begins_anew, grouped, n_places
 from model.exact_memory import Kin
 from model.protocols import FloatArray, IntArray
 
@@ -92,6 +92,7 @@ class KinSearch:
         self._sources = sources
         self._stands: dict[tuple[int, int], IntArray] = {}
         self._words: dict[int, _Word] = {}
+        self._n_tokens = sum(source.live.segment.n_tokens for source in sources)
 
     def kin(self, context: Sequence[int], known: Sequence[Sequence[Range]]) -> tuple[Kin, ...]:
         """What followed, the likest first; `known` are each source's ranges of the last 1, 2, ... words.
@@ -138,28 +139,32 @@ class KinSearch:
         """By the votes of the places."""
         by_token, edges = grouped(compared.tokens)
 
-        def greatest(values: FloatArray) -> list[float]:
-            of_each = np.maximum.reduceat(values.take(by_token), edges[:-1])
-            greatest: list[float] = of_each.take(best).tolist()
-            return greatest
+        def of_groups(gather: np.ufunc, values: FloatArray) -> FloatArray:
+            gathered: FloatArray = gather.reduceat(values.take(by_token), edges[:-1])
+            return gathered
 
         likeness = compared.likeness
         weight = np.exp(SHARPNESS * (likeness.both - 2.0), dtype=np.float64)
-        votes = np.add.reduceat(weight.take(by_token), edges[:-1])
-        best = (-votes).argsort(kind="stable")[:MOST_KIN]
-        likest = by_token[edges[best[0]] : edges[best[0] + 1]]
-        aheads = [self._ahead(compared, int(likest[weight[likest].argmax()])), *[()] * (MOST_KIN - 1)]
-        numbers = (
-            (compared.tokens.take(by_token.take(edges.take(best))).astype(np.int64) - 1).tolist(),
-            *map(greatest, (likeness.cover, likeness.aligned, likeness.deep)),
-            (votes.take(best) / votes.sum()).tolist(),
+        votes = of_groups(np.add, weight)
+        cover, aligned, deep = (
+            of_groups(np.maximum, part) for part in (likeness.cover, likeness.aligned, likeness.deep)
         )
-        return tuple(Kin(*of_one) for of_one in zip(*numbers, aheads, strict=False))
-
-    def _ahead(self, compared: _Compared, number: int) -> tuple[int, ...]:
-        """What followed at one of the places."""
-        source = self._sources[int(compared.sources[number])]
-        return source.live.segment.ahead(int(compared.places[number]))
+        total, kin = float(votes.sum()), list[Kin]()
+        for group in (-votes).argsort(kind="stable")[:MOST_KIN].tolist():
+            own = by_token[edges[group] : edges[group + 1]]
+            top = own[weight[own].argmax()]
+            source = self._sources[compared.sources[top]].live.segment
+            kin.append(
+                Kin(
+                    int(compared.tokens[top]) - 1,
+                    cover=float(cover[group]),
+                    aligned=float(aligned[group]),
+                    deep=float(deep[group]),
+                    vote=float(votes[group]) / total,
+                    ahead=() if kin else source.ahead(int(compared.places[top])),
+                )
+            )
+        return tuple(kin)
 
     def _places(self, words: Sequence[_Word], known: Sequence[Sequence[Range]]) -> list[IntArray]:
         """Those to compare, of each source."""
@@ -204,9 +209,9 @@ class KinSearch:
         if token not in self._words:
             segments = [source.live.segment for source in self._sources]
             counts = [int(one.counts[token]) if token < len(one.counts) else 0 for one in segments]
-            total = 1.0 + sum(one.n_tokens for one in segments)
-            bits = math.log2((1.0 + total) / (1.0 + sum(counts)))
-            self._words[token] = _Word(token, counts, bits / math.log2(1.0 + total))
+            most = 2.0 + self._n_tokens
+            rarity = math.log2(most / (1.0 + sum(counts))) / math.log2(most)
+            self._words[token] = _Word(token, counts, rarity)
         return self._words[token]
 
 
@@ -214,9 +219,7 @@ def _once(*places: IntArray) -> IntArray:
     """All of them in order, none twice."""
     ordered = np.concatenate(places)
     ordered.sort()
-    if len(ordered) < 2:
-        return ordered
-    once: IntArray = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
+    once: IntArray = ordered[begins_anew(ordered)]
     return once
 
 

@@ -22,7 +22,7 @@ from operator import eq
 import numpy as np
 from numpy.typing import NDArray
 
-from model.protocols import IntArray
+from model.protocols import BoolArray, IntArray
 
 ORDER = 16
 """Tokens of context by which places are sorted; a longer match is as certain as this one."""
@@ -126,14 +126,20 @@ class Segment:
         return tuple((ahead[: ends[0]] if len(ends) else ahead).tolist())
 
 
+def begins_anew(ordered: NDArray[np.integer]) -> BoolArray:
+    """Which numbers of an order, ``[n]``, are others than the one before."""
+    anew = np.ones(len(ordered), dtype=np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=anew[1:])
+    return anew
+
+
 def grouped(tokens: Tokens) -> tuple[IntArray, IntArray]:
     """The numbers of some tokens so that the same ones stand together, in order; where each of these groups
     begins, and where the last one ends.
     """
     by_token = tokens.argsort(kind="stable")
-    ordered = tokens.take(by_token)
-    edges = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1], [True]]))
-    return by_token, edges
+    begins = np.flatnonzero(begins_anew(tokens.take(by_token)))
+    return by_token, np.append(begins, len(tokens))
 
 
 def is_whole(found: Range) -> bool:
