@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from model.runtime.half import half_multiplies
+from model.runtime.kernel.library import library
 from model.runtime.plan import Matrix
 
 
@@ -17,3 +18,5 @@ def _has_half() -> bool:
 
 HAS_HALF = _has_half()
 half_bits = pytest.mark.skipif(not HAS_HALF, reason="no matrices of sixteen bits on this processor")
+HAS_KERNEL = library() is not None
+own_kernel = pytest.mark.skipif(not HAS_KERNEL, reason="the kernel of our own cannot be built here")

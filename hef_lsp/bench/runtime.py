@@ -26,7 +26,7 @@ from model.decoding import Inputs
 from model.errors import ModelError
 from model.loading import LoadedModel, load_language_model
 from model.local_files import LocalModel
-from model.runtime.compact import Weights
+from model.runtime.compact import WHOLE_STACKS, Weights
 from model.runtime.fast_runtime import FastRuntime
 
 N_PROMPT, N_SAID = 512, 24
@@ -125,9 +125,9 @@ def _llama_cpp(
 
 def _ours(loaded: LoadedModel, suffix: str) -> dict[str, Racer]:
     runtimes: dict[str, FastRuntime] = {}
-    for weights in (Weights.HALF, Weights.INT4, Weights.INT8):
-        # Not every processor has kernels for sixteen bits.
-        with suppress(ValueError) if weights is Weights.HALF else nullcontext():
+    for weights in (Weights.KERNEL, Weights.HALF, Weights.INT4, Weights.INT8):
+        # Not every machine has our own kernel, nor every processor those for sixteen bits.
+        with suppress(ValueError) if weights in WHOLE_STACKS else nullcontext():
             runtime = FastRuntime(loaded.model, weights, changes=loaded.changes)
             runtimes[f"{weights.value}{suffix}"] = runtime
     return {name: lambda ids, runtime=runtime: _timed(runtime, ids) for name, runtime in runtimes.items()}  # type: ignore[misc]

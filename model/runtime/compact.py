@@ -1,7 +1,7 @@
 """The stack that decodes, and the one that reads prompts: which format their weights take.
 
-Owns the choices and their trials; the formats are `model.runtime.half`, `model.runtime.int8` and
-`model.runtime.int4`.
+Owns the choices and their trials; the formats are `model.runtime.kernel`, `model.runtime.half`,
+`model.runtime.int8` and `model.runtime.int4`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from model.runtime.attention import Attention, exact_attention
 from model.runtime.half import FILLED, half_multiplies, keeps_bits
 from model.runtime.int4 import int4_multiply, recovered
 from model.runtime.int8 import Multiply, can_be_int8, int8_multiply, plain_multiply, rounded
+from model.runtime.kernel.layers import takes
+from model.runtime.kernel.matrices import kernel_multiply
 from model.runtime.layers import Layer, Stack, plain_stack
 from model.runtime.plan import LayerPlan, Matrix, Plan
 
@@ -31,6 +33,8 @@ READING_ROWS, READING_ROUNDS = 64, 3
 """By which what reads prompts is chosen and timed."""
 PLAIN_ROWS = Filling(multiple=16)
 """Of plain matrices, which on a CPU have a kernel for each number of rows."""
+FEWER = (4, 8)
+"""Rows that plain matrices may read besides those of `PLAIN_ROWS`."""
 MOST_HALF_BYTES = 2**30
 """What matrices of sixteen bits may take; while they are packed the plain ones stand beside them."""
 
@@ -41,12 +45,14 @@ log = logging.getLogger(__name__)
 class Weights(StrEnum):
     """How the stack that decodes holds its weights.
 
-    `PLAIN` shares the module's. `HALF` takes two bytes a weight, and rows of 32 bits. `INT8` takes a byte a
+    `PLAIN` shares the module's. `KERNEL` takes 1.06 bytes a weight, and rows of 32 bits, of which a kernel of
+    our own makes whole passes. `HALF` takes two bytes a weight, and rows of 32 bits. `INT8` takes a byte a
     weight. `INT4` takes 0.625 bytes of a matrix that came from a four-bit file, one of what an adapter added,
     and one of any other matrix, the head among them.
     """
 
     PLAIN = "plain"
+    KERNEL = "kernel"
     HALF = "half"
     INT8 = "int8"
     INT4 = "int4"
@@ -57,11 +63,17 @@ NEARNESS = {Weights.INT4: 0.9, Weights.HALF: 0.9}
 leave three times their error."""
 
 
+WHOLE_STACKS = frozenset({Weights.KERNEL, Weights.HALF})
+"""Formats that multiply many rows, too, so that one stack may do for all."""
+
+
 def decoding_stack(plan: Plan, weights: Weights) -> Stack:
     """The stack for few rows. Raises ValueError where a matrix, or this machine, does not take the format."""
     if weights is Weights.PLAIN:
         return plain_stack(plan)
     with torch.inference_mode():
+        if weights is Weights.KERNEL:
+            return _kernel(plan)
         layers, head, rows = _half(plan) if weights is Weights.HALF else _integers(plan, weights)
         attention = exact_attention(plan)
     return Stack(plan.without_changes(), attention, layers, None, head, rows)
@@ -70,17 +82,42 @@ def decoding_stack(plan: Plan, weights: Weights) -> Stack:
 def reading_stack(plan: Plan, decoding: Stack, weights: Weights) -> Stack:
     """The stack for many rows: the model's own matrices, or those of `decoding` where they are faster."""
     plain = replace(plain_stack(plan), rows=PLAIN_ROWS if plan.embedding.device.type == "cpu" else UNFILLED)
-    if weights is not Weights.HALF:
+    if weights not in WHOLE_STACKS:
         return plain
     matrices = [layer.gate_up for layer in plan.layers]
     ours = [layer.gate_up for layer in decoding.layers]
     with torch.inference_mode():
-        kinds = {Weights.PLAIN: [plain_multiply(matrix) for matrix in matrices], Weights.HALF: ours}
+        kinds = {Weights.PLAIN: [plain_multiply(matrix) for matrix in matrices], weights: ours}
         fastest = _fastest(kinds, _rows(matrices, READING_ROWS), READING_ROUNDS)
     log.debug("trial of the weights that read prompts, in seconds: %s", fastest)
-    if fastest[Weights.PLAIN] < fastest[Weights.HALF]:
+    if fastest[Weights.PLAIN] < fastest[weights]:
         return plain
     return replace(decoding, attention=Attention.MASKED)
+
+
+def rows_read_for(stack: Stack, n_rows: int) -> int:
+    """The number of rows that is read for so many."""
+    if stack.rows is PLAIN_ROWS and n_rows <= FEWER[-1]:
+        return next(size for size in FEWER if n_rows <= size)
+    return stack.rows.up(n_rows)
+
+
+def _kernel(plan: Plan) -> Stack:
+    if not takes(plan):
+        raise ValueError("our own kernel does not take this model, or is not here; take another format")
+    layers = (
+        Layer(
+            layer.gain_in,
+            kernel_multiply(layer.qkv),
+            kernel_multiply(layer.out),
+            layer.gain_mid,
+            kernel_multiply(layer.gate_up),
+            kernel_multiply(layer.down),
+        )
+        for layer in plan.layers
+    )
+    head = kernel_multiply(plan.head)
+    return Stack(plan.without_changes(), Attention.APART, tuple(layers), plan.gain_out, head)
 
 
 def _half(plan: Plan) -> tuple[tuple[Layer, ...], Multiply, Filling]:
@@ -154,6 +191,8 @@ def _rows(matrices: Sequence[Matrix], n_rows: int) -> list[torch.Tensor]:
 def _possible(plan: Plan, matrices: Sequence[Matrix]) -> list[Weights]:
     """Formats for which the model has the shapes, the numbers and the size."""
     possible = [Weights.PLAIN]
+    if takes(plan):
+        possible.append(Weights.KERNEL)
     n_weights = sum(matrix.weight.numel() for matrix in (*matrices, plan.head))
     if plan.dtype == torch.float32 and 2 * n_weights <= MOST_HALF_BYTES:
         possible.append(Weights.HALF)
@@ -166,6 +205,8 @@ def _made(matrices: Sequence[Matrix], weights: Weights) -> list[Multiply]:
     """The matrices in a format; none if that format is of no use to them."""
     if weights is Weights.PLAIN:
         return [plain_multiply(matrix) for matrix in matrices]
+    if weights is Weights.KERNEL:
+        return [kernel_multiply(matrix) for matrix in matrices]
     if weights is Weights.HALF:
         return _made_half(matrices)
     if weights is Weights.INT8:

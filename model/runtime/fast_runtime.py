@@ -21,14 +21,15 @@ from model.decoding import CPU_CHUNK, GPU_CHUNK, Halt, Inputs, n_same
 from model.protocols import SlotPairs, StopReason
 from model.runtime.attention import Attention
 from model.runtime.compact import (
-    PLAIN_ROWS,
     READING_ROWS,
     Weights,
     decoding_stack,
     fastest_weights,
     reading_stack,
+    rows_read_for,
 )
 from model.runtime.fixed_steps import FixedSteps, record_cuda_graph
+from model.runtime.kernel.layers import KernelLayers
 from model.runtime.layers import Stack, embedded, logits_of, run_layers
 from model.runtime.moving import laid, lifted
 from model.runtime.plan import NO_CHANGES, Changes, emptied, plan_of, why_unsupported
@@ -39,8 +40,6 @@ from model.slots.layout import SlotLayout, standing_at_end, turned_keys
 
 log = logging.getLogger(__name__)
 
-FEWER = (4, 8)
-"""Rows that plain matrices may read besides those of `PLAIN_ROWS`."""
 USUAL_POSITIONS = 512
 """In the cache while passes are timed."""
 
@@ -83,8 +82,10 @@ class FastRuntime:
         self._many = reading_stack(self._plan, self._few, self._weights)
         self.layout = SlotLayout.of(self._plan)
         keeps_bits = self._few.attention is not Attention.MASKED
-        self.recorded = RecordedLayers(self._few) if keeps_bits and not on_gpu else None
-        """Passes of few rows that torch recorded; None with plain weights, and on a GPU."""
+        self._kernel = KernelLayers(self._few) if self._weights is Weights.KERNEL else None
+        records = keeps_bits and not on_gpu and self._kernel is None
+        self.recorded = RecordedLayers(self._few) if records else None
+        """Passes of few rows that torch recorded; None with plain weights, on a GPU, and with a kernel."""
         self._first_capacity = first_capacity
         self._cache = StaticCache(self._plan, first_capacity)
         self._keys: list[int] = []
@@ -131,6 +132,8 @@ class FastRuntime:
             self._keys = [0] * USUAL_POSITIONS
             few, many = partial(self._try, self._few), partial(self._try, self._many)
             self.row_costs = measured(few, many)
+            if self._is_one_way:
+                self.row_costs = replace(self.row_costs, n_few=MOST_ROWS)
             self.seconds_a_token = fastest_of([(many, READING_ROWS)], FEW_ROUNDS)[0] / READING_ROWS
             log.info("passes of several rows: %s; %.2g s a token", self.row_costs, self.seconds_a_token)
         self.clear()
@@ -141,12 +144,22 @@ class FastRuntime:
         Forgets everything.
         """
         self.clear()
-        if self._many.layers is self._few.layers:
+        if self._shares_layers:
             self._plan = emptied(model, self._plan)
             self._cache = StaticCache(self._plan, self._first_capacity)
             self._few, self._many = (replace(stack, plan=self._plan) for stack in (self._few, self._many))
             if self.recorded is not None:
                 self.recorded.stand_on(self._few)
+
+    @property
+    def _shares_layers(self) -> bool:
+        """Whether prompts are read by the matrices that decode."""
+        return self._many.layers is self._few.layers
+
+    @property
+    def _is_one_way(self) -> bool:
+        """Whether whole passes are the kernel's, however many rows they read."""
+        return self._kernel is not None and self._shares_layers
 
     @property
     def stack(self) -> Stack:
@@ -249,7 +262,12 @@ class FastRuntime:
 
     def _read(self, stack: Stack, keys: Sequence[int], rows: torch.Tensor) -> torch.Tensor:
         begin, n_rows = self.n_positions, len(keys)
-        rows = functional.pad(rows, (0, 0, 0, _filled_up(stack, n_rows) - n_rows))
+        if self._kernel is not None and (stack is self._few or self._is_one_way):
+            self._cache.readied(begin, begin + n_rows)
+            self._kernel.run(rows, self._cache, begin)
+            self._keys.extend(keys)
+            return rows
+        rows = functional.pad(rows, (0, 0, 0, rows_read_for(stack, n_rows) - n_rows))
         slots = self._cache.slots(begin, begin + len(rows), stack.filling)
         if stack is self._few and self.recorded is not None:
             rows = self.recorded.run(rows, slots)
@@ -322,10 +340,3 @@ class FastRuntime:
         given = np.ascontiguousarray(given_rows[first - n_before : last - n_before], dtype=np.float32)
         rows[first - begin : last - begin] = torch.from_numpy(given).to(rows.device)
         return rows
-
-
-def _filled_up(stack: Stack, n_rows: int) -> int:
-    """The number of rows that is read for so many."""
-    if stack.rows is PLAIN_ROWS and n_rows <= FEWER[-1]:
-        return next(size for size in FEWER if n_rows <= size)
-    return stack.rows.up(n_rows)

@@ -7,7 +7,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -84,14 +84,21 @@ class StaticCache:
         """Gives the memory back."""
         self._free()
 
-    def slots(self, begin: int, end: int, filling: Filling = UNFILLED) -> Slots:
-        """Views of the cache for reading the positions ``[begin, end)``, which all heads see.
+    def readied(self, begin: int, end: int, n_seen: int = 0) -> None:
+        """Makes ready for reading the positions ``[begin, end)``, which all heads see from then on.
 
-        It grows where it must. What each layer sees is filled up by `filling`, with finite numbers.
+        There is memory for them, and for `n_seen` in all, afterwards.
         """
         self.show(begin, end)
+        self.reserve(max(n_seen, end), begin)
+
+    def slots(self, begin: int, end: int, filling: Filling = UNFILLED) -> Slots:
+        """Views of the cache for reading the positions ``[begin, end)``, as `readied` has them.
+
+        What each layer sees is filled up by `filling`, with finite numbers.
+        """
         n_seen = filling.up(end, max(self._starts, default=0))
-        self.reserve(n_seen, begin)
+        self.readied(begin, end, n_seen)
         n_kv = self._plan.n_kv_heads
         read: Iterable[torch.Tensor] = self._data[:, None, :, :n_seen].unbind(0)
         hidden = None if self._hidden is None else self._hidden[..., :n_seen].unbind(0)
@@ -113,6 +120,11 @@ class StaticCache:
     def hidden(self) -> torch.Tensor | None:
         """``[layers, KV, capacity]``, as in `Slots`."""
         return self._hidden
+
+    @property
+    def starts(self) -> Sequence[int]:
+        """Where what each layer looks at begins; none where it is the first position everywhere."""
+        return self._starts
 
     @property
     def taken(self) -> tuple[int, int]:

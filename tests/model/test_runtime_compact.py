@@ -124,19 +124,20 @@ def choose(
 def test_the_fastest_of_the_rounds_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     times = {
         "plain": [3.0] * 8,
+        "kernel": [3.0] * 8,
         "half": [3.0] * 8,
         "int8": [9, 9, 2.0, 9, 9, 9, 9, 9],
         "int4": [8, 8, 8, 8, 8, 8, 8, 1.0],
     }
     assert choose(monkeypatch, model_of_levels(), times) is Weights.INT4
     assert choose(monkeypatch, model_of_levels(whole=False), times) is Weights.INT8  # no levels, no trial
-    slow = {"plain": [3.0] * 8, "half": [3.5] * 8, "int8": [4.0] * 8, "int4": [5.0] * 8}
+    slow = {"plain": [3.0] * 8, "kernel": [3.1] * 8, "half": [3.5] * 8, "int8": [4.0] * 8, "int4": [5.0] * 8}
     assert choose(monkeypatch, model_of_levels(), slow) is Weights.PLAIN
 
 
 @half_bits
 def test_sixteen_bits_are_worth_a_tenth_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    near = {"plain": [3.0] * 8, "half": [2.1] * 8, "int8": [2.0] * 8, "int4": [2.2] * 8}
+    near = {"plain": [3.0] * 8, "kernel": [2.5] * 8, "half": [2.1] * 8, "int8": [2.0] * 8, "int4": [2.2] * 8}
     assert choose(monkeypatch, model_of_levels(), near) is Weights.HALF
     assert choose(monkeypatch, model_of_levels(), near | {"half": [2.3] * 8}) is Weights.INT4
 

@@ -14,7 +14,7 @@ from model.runtime.plan import plan_of
 SEED = torch.Generator().manual_seed(0)
 
 
-@pytest.mark.parametrize("weights", [each for each in Weights if each is not Weights.HALF])
+@pytest.mark.parametrize("weights", [Weights.PLAIN, Weights.INT8, Weights.INT4])
 def test_the_likeliest_are_multiplied_in_float32(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "N_SHARP", 8)
     model = model_of_levels().bfloat16()

@@ -12,6 +12,7 @@ from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
 from model.runtime.int4 import recovered
 from model.runtime.plan import plan_of
+from tests.needed_kernels import own_kernel
 
 pytestmark = pytest.mark.real_model
 
@@ -39,7 +40,12 @@ def plain(loaded: LoadedModel, ids: tuple[int, ...]) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("weights", "least_cosine", "least_agreement"),
-    [(Weights.PLAIN, 0.99999, 1.0), (Weights.INT4, 0.996, 0.9), (Weights.INT8, 0.97, 0.85)],
+    [
+        (Weights.PLAIN, 0.99999, 1.0),
+        pytest.param(Weights.KERNEL, 0.9995, 0.95, marks=own_kernel),
+        (Weights.INT4, 0.996, 0.9),
+        (Weights.INT8, 0.97, 0.85),
+    ],
 )
 def test_it_says_what_the_module_says(
     loaded: LoadedModel,

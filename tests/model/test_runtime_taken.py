@@ -18,6 +18,7 @@ from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
 from model.runtime.fixed_steps import FixedSteps
 from model.slots.layout import SlotLayout
+from tests.needed_kernels import HAS_KERNEL
 
 BEFORE, AFTER = (tuple(token % 300 for token in tokens(n)) for n in (5, 40))  # as small as vocabularies are
 N_SLOTS = 60
@@ -39,6 +40,8 @@ RUNTIMES: dict[str, Make] = {
     "by products, float32": lambda: FastRuntime(model_with(9, 3, 64, torch.float32), Weights.INT8),
     "fixed steps": with_fixed_steps,
 }
+if HAS_KERNEL:
+    RUNTIMES["our own kernel"] = lambda: FastRuntime(model_with(9, 3, 64, torch.float32), Weights.KERNEL)
 
 
 def pairs_of(layout: SlotLayout, seed: int = 0, n_slots: int = N_SLOTS) -> SlotPairs:
