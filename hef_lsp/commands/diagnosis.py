@@ -76,6 +76,7 @@ def examine(folder: Path) -> Iterator[Finding]:
         check_torch,
         check_hnswlib,
         check_hardware,
+        check_kernel,
         check_memory,
         check_disk,
         check_watches,
@@ -120,6 +121,18 @@ def check_hardware() -> Finding:
     hardware = describe_hardware()
     fact = f"{hardware.device_name} ({hardware.device}), {hardware.physical_cores} cores"
     return Finding("hardware", Verdict.GOOD, fact)
+
+
+def check_kernel() -> Finding:
+    from model.runtime.kernel.library import COMPILERS, why_none, why_not_here
+
+    reason = why_none()
+    if reason is None:
+        return Finding("kernel", Verdict.GOOD, "built for this machine")
+    advice = "suggestions are made by torch's kernels, which is slower"
+    if why_not_here() is None and not any(compiler.is_file() for compiler in COMPILERS):
+        advice += "; install gcc or clang (Debian: apt install gcc libc6-dev)"
+    return Finding("kernel", Verdict.NOTE, reason, advice)
 
 
 def check_memory() -> Finding:

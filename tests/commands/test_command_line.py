@@ -20,6 +20,7 @@ from hef_lsp.commands.demonstration import places
 from hef_lsp.commands.views import explanation_view, shown, timings_line
 from hef_lsp.settings import LONGEST_DEADLINE_MS, Settings
 from model.errors import ModelError
+from model.runtime.kernel import library
 
 runner = CliRunner()
 
@@ -122,6 +123,21 @@ def test_doctor_prints_json_and_its_exit_code_tells(monkeypatch: pytest.MonkeyPa
     subjects = {finding["subject"] for finding in findings}
     assert {"python", "torch", "hardware", "memory", "disk", "models", "index", "editors"} <= subjects
     assert result.exit_code == int(any(finding["verdict"] == "bad" for finding in findings))
+
+
+def test_doctor_says_what_the_kernel_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "why_none", lambda: None)
+    assert diagnosis.check_kernel() == diagnosis.Finding(
+        "kernel", diagnosis.Verdict.GOOD, "built for this machine"
+    )
+    monkeypatch.setattr(library, "why_none", lambda: "no C compiler in /usr/bin or /usr/local/bin")
+    monkeypatch.setattr(library, "why_not_here", lambda: None)
+    monkeypatch.setattr(library, "COMPILERS", ())
+    found = diagnosis.check_kernel()
+    assert found.verdict is diagnosis.Verdict.NOTE and "no C compiler" in found.fact
+    assert "install gcc or clang" in found.advice
+    monkeypatch.setattr(library, "why_not_here", lambda: "it is not made for darwin on arm64")
+    assert "install" not in diagnosis.check_kernel().advice
 
 
 def test_doctor_survives_a_check_that_breaks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -234,9 +234,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """As if nothing had been built yet."""
     folder = tmp_path / "kernels"
     monkeypatch.setattr(library, "default_folder", lambda: folder)
-    library.library.cache_clear()
+    library._found.cache_clear()
     yield folder
-    library.library.cache_clear()
+    library._found.cache_clear()
 
 
 def test_without_a_compiler_torchs_kernels_are_taken(
@@ -298,7 +298,7 @@ def test_what_others_could_have_written_is_not_run(
         assert library.library() is None
     assert "others may write to" in caplog.text
     (path if opened == "library" else fresh).chmod(0o700)
-    library.library.cache_clear()
+    library._found.cache_clear()
     assert library.library() is not None
 
 
@@ -312,6 +312,7 @@ def test_a_compiler_on_the_path_is_not_run(
     planted.chmod(0o755)
     monkeypatch.setenv("PATH", f"{planted.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("CC", str(planted))
+    monkeypatch.setenv("GCC_EXEC_PREFIX", f"{planted.parent}/")
     assert library.library() is not None
     assert not ran.exists()
 

@@ -77,9 +77,20 @@ class Pass(ctypes.Structure):
     )
 
 
-@cache
 def library() -> ctypes.CDLL | None:
     """The functions, built if they are not yet; None where they cannot be had, which is logged once."""
+    found = _found()
+    return None if isinstance(found, str) else found
+
+
+def why_none() -> str | None:
+    """None where there is a library, else the reason why not."""
+    found = _found()
+    return found if isinstance(found, str) else None
+
+
+@cache
+def _found() -> ctypes.CDLL | str:
     reason = why_not_here()
     if reason is None:
         try:
@@ -87,7 +98,7 @@ def library() -> ctypes.CDLL | None:
         except (OSError, subprocess.SubprocessError) as error:
             reason = f"it could not be built: {_said(error)}"
     log.info("passes run by torch's kernels, not by our own: %s", reason)
-    return None
+    return reason
 
 
 def why_not_here() -> str | None:
@@ -118,14 +129,24 @@ def built(folder: Path) -> Path:
     if compiler is None:
         raise FileNotFoundError("no C compiler in /usr/bin or /usr/local/bin; install gcc or clang")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log.info("building the kernel with %s, once", compiler)
     with tempfile.TemporaryDirectory(dir=folder) as made_in:
-        made = Path(made_in) / path.name
-        command = [str(compiler), *FLAGS, "-o", str(made), str(SOURCE), "-lm"]
-        log.info("building the kernel with %s, once", compiler)
-        subprocess.run(command, check=True, capture_output=True, timeout=LONGEST_BUILD_S, cwd=made_in)
-        made.chmod(0o700)
-        made.replace(path)  # two servers may build it at the same time
+        _compile(compiler, Path(made_in) / path.name).replace(path)  # two servers may do so at the same time
     return path
+
+
+def _compile(compiler: Path, made: Path) -> Path:
+    """`made`; of the environment the compiler hears nothing."""
+    subprocess.run(
+        [str(compiler), *FLAGS, "-o", str(made), str(SOURCE), "-lm"],
+        check=True,
+        capture_output=True,
+        timeout=LONGEST_BUILD_S,
+        cwd=made.parent,
+        env={"PATH": os.defpath, "TMPDIR": str(made.parent), "LC_ALL": "C"},
+    )
+    made.chmod(0o700)
+    return made
 
 
 def _ours_alone(path: Path) -> Path:
