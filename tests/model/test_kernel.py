@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import accumulate, pairwise
@@ -115,6 +117,23 @@ def test_callers_take_turns() -> None:
         thread.join(60)
     for each, one in zip(got, wanted, strict=True):
         assert len(each) == 30 and all(torch.equal(some, one) for some in each)
+
+
+@own_kernel
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_forked_process_has_threads_of_its_own(n_threads: int) -> None:
+    multiply, rows = kernel_multiply(some_matrix(576, 1536)), torch.randn(3, 1536)
+    wanted = multiply(rows)
+    child = os.fork()
+    if child == 0:
+        os._exit(int(not torch.equal(multiply(rows), wanted)))
+    deadline_s = time.monotonic() + 30
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    if ended[0] == 0:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert ended == (child, 0)
 
 
 def qwen() -> PreTrainedModel:

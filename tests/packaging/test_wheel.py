@@ -59,6 +59,7 @@ def test_wheel_holds_the_packages_and_no_tests(wheel: Path) -> None:
         "model",
     }
     assert "hef_lsp/py.typed" in names
+    assert {"model/runtime/kernel/passes.c", "model/runtime/kernel/crew.h"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

@@ -1,6 +1,6 @@
 """The kernel's C functions: built once by this machine's compiler, kept for this user, called by ctypes.
 
-Owns the building, the place where the library lies, and the mirrors of the structs of `passes.c`. Where there
+Owns the building, the place where the library lies, and the mirrors of the structs of `passes.h`. Where there
 is no compiler, or the processor lacks the instructions, there is no kernel, and torch's do its work.
 """
 
@@ -39,13 +39,13 @@ CAPABLE = frozenset({"AVX2", "AVX512"})
 
 
 class Matrix(ctypes.Structure):
-    """As in `passes.c`."""
+    """As in `passes.h`."""
 
     _fields_ = (("n_outputs", c_int64), ("n_inputs", c_int64), ("blocks", c_void_p), ("bias", c_void_p))
 
 
 class Layer(ctypes.Structure):
-    """As in `passes.c`."""
+    """As in `passes.h`."""
 
     _fields_ = (
         *((name, c_void_p) for name in ("gain_in", "gain_mid")),
@@ -54,7 +54,7 @@ class Layer(ctypes.Structure):
 
 
 class Model(ctypes.Structure):
-    """As in `passes.c`."""
+    """As in `passes.h`."""
 
     _fields_ = (
         *((name, c_int64) for name in ("n_layers", "n_heads", "n_kv_heads")),
@@ -65,7 +65,7 @@ class Model(ctypes.Structure):
 
 
 class Pass(ctypes.Structure):
-    """As in `passes.c`."""
+    """As in `passes.h`."""
 
     _fields_ = (
         ("model", ctypes.POINTER(Model)),
@@ -120,7 +120,7 @@ def built(folder: Path) -> Path:
 
     Raises OSError where there is no compiler or no place, `subprocess.SubprocessError` where it fails.
     """
-    text = SOURCE.read_bytes()
+    text = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]")))
     name = hashlib.sha256(text + " ".join(FLAGS).encode()).hexdigest()[:16]
     path = folder / f"passes-{name}.so"
     if path.is_file():
