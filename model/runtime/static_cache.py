@@ -84,21 +84,19 @@ class StaticCache:
         """Gives the memory back."""
         self._free()
 
-    def readied(self, begin: int, end: int, n_seen: int = 0) -> None:
-        """Makes ready for reading the positions ``[begin, end)``, which all heads see from then on.
+    def readied(self, begin: int, end: int, filling: Filling = UNFILLED) -> int:
+        """Has memory for reading the positions ``[begin, end)``, which all heads see from then on.
 
-        There is memory for them, and for `n_seen` in all, afterwards.
+        Gives where what they see ends, filled up by `filling` with finite numbers.
         """
         self.show(begin, end)
-        self.reserve(max(n_seen, end), begin)
+        n_seen = filling.up(end, max(self._starts, default=0))
+        self.reserve(n_seen, begin)
+        return n_seen
 
     def slots(self, begin: int, end: int, filling: Filling = UNFILLED) -> Slots:
-        """Views of the cache for reading the positions ``[begin, end)``, as `readied` has them.
-
-        What each layer sees is filled up by `filling`, with finite numbers.
-        """
-        n_seen = filling.up(end, max(self._starts, default=0))
-        self.readied(begin, end, n_seen)
+        """Views of the cache for reading the positions ``[begin, end)``, as `readied` has them."""
+        n_seen = self.readied(begin, end, filling)
         n_kv = self._plan.n_kv_heads
         read: Iterable[torch.Tensor] = self._data[:, None, :, :n_seen].unbind(0)
         hidden = None if self._hidden is None else self._hidden[..., :n_seen].unbind(0)
