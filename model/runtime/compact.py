@@ -21,7 +21,7 @@ from model.runtime.int4 import int4_multiply, recovered
 from model.runtime.int8 import Multiply, can_be_int8, int8_multiply, plain_multiply, rounded
 from model.runtime.kernel.layers import takes
 from model.runtime.kernel.matrices import kernel_multiply
-from model.runtime.layers import Layer, Stack, plain_stack
+from model.runtime.layers import Layer, Stack, plain_stack, stack_of
 from model.runtime.plan import LayerPlan, Matrix, Plan
 
 TRIAL_BYTES = 2**25
@@ -105,19 +105,7 @@ def rows_read_for(stack: Stack, n_rows: int) -> int:
 def _kernel(plan: Plan) -> Stack:
     if not takes(plan):
         raise ValueError("our own kernel does not take this model, or is not here; take another format")
-    layers = (
-        Layer(
-            layer.gain_in,
-            kernel_multiply(layer.qkv),
-            kernel_multiply(layer.out),
-            layer.gain_mid,
-            kernel_multiply(layer.gate_up),
-            kernel_multiply(layer.down),
-        )
-        for layer in plan.layers
-    )
-    head = kernel_multiply(plan.head)
-    return Stack(plan.without_changes(), Attention.APART, tuple(layers), plan.gain_out, head)
+    return stack_of(plan.without_changes(), Attention.APART, kernel_multiply)
 
 
 def _half(plan: Plan) -> tuple[tuple[Layer, ...], Multiply, Filling]:
@@ -172,9 +160,7 @@ def fastest_weights(plan: Plan) -> Weights:
     be many times slower. Each matrix counts with its fastest round, since other work on the machine
     disturbs nearly every round as a whole.
     """
-    matrices = [
-        matrix for layer in plan.layers for matrix in (layer.qkv, layer.out, layer.gate_up, layer.down)
-    ]
+    matrices = [matrix for layer in plan.layers for matrix in layer.matrices]
     chosen = _up_to(matrices, TRIAL_BYTES)
     with torch.inference_mode():
         kinds = {weights: made for weights in _possible(plan, matrices) if (made := _made(chosen, weights))}

@@ -131,9 +131,7 @@ class FastRuntime:
         if self.fixed is None:
             self._keys = [0] * USUAL_POSITIONS
             few, many = partial(self._try, self._few), partial(self._try, self._many)
-            self.row_costs = measured(few, many)
-            if self._is_one_way:
-                self.row_costs = replace(self.row_costs, n_few=MOST_ROWS)
+            self.row_costs = measured(few, None if self._is_one_way else many)
             self.seconds_a_token = fastest_of([(many, READING_ROWS)], FEW_ROUNDS)[0] / READING_ROWS
             log.info("passes of several rows: %s; %.2g s a token", self.row_costs, self.seconds_a_token)
         self.clear()

@@ -19,7 +19,7 @@ from torch.nn.functional import silu
 from model.multiples import UNFILLED, Filling
 from model.runtime.attention import Attention, attended, filling_of, hiding, mask_of
 from model.runtime.int8 import Multiply, plain_multiply
-from model.runtime.plan import Plan
+from model.runtime.plan import Matrix, Plan
 from model.runtime.static_cache import Slots
 
 N_SHARP = 32
@@ -37,6 +37,11 @@ class Layer:
     gain_mid: torch.Tensor | None
     gate_up: Multiply
     down: Multiply
+
+    @property
+    def multiplies(self) -> tuple[Multiply, Multiply, Multiply, Multiply]:
+        """In the order in which a pass comes to them."""
+        return self.qkv, self.out, self.gate_up, self.down
 
 
 @dataclass(frozen=True)
@@ -63,18 +68,23 @@ class Stack:
 
 def plain_stack(plan: Plan) -> Stack:
     """The model in its own numbers; copies nothing."""
-    layers = [
+    return stack_of(plan, Attention.MASKED, plain_multiply)
+
+
+def stack_of(plan: Plan, attention: Attention, multiply: Callable[[Matrix], Multiply]) -> Stack:
+    """The model by one way to multiply, its gains apart from the matrices."""
+    layers = (
         Layer(
             layer.gain_in,
-            plain_multiply(layer.qkv),
-            plain_multiply(layer.out),
+            multiply(layer.qkv),
+            multiply(layer.out),
             layer.gain_mid,
-            plain_multiply(layer.gate_up),
-            plain_multiply(layer.down),
+            multiply(layer.gate_up),
+            multiply(layer.down),
         )
         for layer in plan.layers
-    ]
-    return Stack(plan, Attention.MASKED, tuple(layers), plan.gain_out, plain_multiply(plan.head))
+    )
+    return Stack(plan, attention, tuple(layers), plan.gain_out, multiply(plan.head))
 
 
 class Place(NamedTuple):

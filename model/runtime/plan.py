@@ -101,6 +101,11 @@ class LayerPlan:
     gate_up: Matrix
     down: Matrix
 
+    @property
+    def matrices(self) -> tuple[Matrix, Matrix, Matrix, Matrix]:
+        """In the order in which a pass comes to them."""
+        return self.qkv, self.out, self.gate_up, self.down
+
 
 @dataclass(frozen=True)
 class Plan:

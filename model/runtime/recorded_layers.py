@@ -18,7 +18,6 @@ import torch
 from torch import nn
 
 from model.runtime.attention import Attention
-from model.runtime.int8 import Multiply
 from model.runtime.layers import Layer, Place, Stack, places_of, run_layer, run_layers
 from model.runtime.static_cache import Slots
 
@@ -120,26 +119,22 @@ class _Pass(nn.Module):
     def __init__(self, run: Recording, layer: Layer) -> None:
         super().__init__()
         self._run = run
-        functions = {each.function for each in _multiplies(layer)}
+        functions = {each.function for each in layer.multiplies}
         self._parts = nn.ModuleList(part for part in functions if isinstance(part, nn.Module))
 
     def forward(self, rows: torch.Tensor, *tensors: torch.Tensor) -> torch.Tensor:
         return self._run(rows, *tensors)
 
 
-def _multiplies(layer: Layer) -> tuple[Multiply, ...]:
-    return layer.qkv, layer.out, layer.gate_up, layer.down
-
-
 def _kind(layer: Layer) -> Hashable:
     """Equal for layers that one recording serves."""
     gains = layer.gain_in is None, layer.gain_mid is None
-    return gains, tuple((each.function, len(each.tensors)) for each in _multiplies(layer))
+    return gains, tuple((each.function, len(each.tensors)) for each in layer.multiplies)
 
 
 def _tensors(layer: Layer) -> tuple[torch.Tensor, ...]:
     gains = (gain for gain in (layer.gain_in, layer.gain_mid) if gain is not None)
-    return (*gains, *(tensor for each in _multiplies(layer) for tensor in each.tensors))
+    return (*gains, *(tensor for each in layer.multiplies for tensor in each.tensors))
 
 
 def _with(layer: Layer, tensors: tuple[torch.Tensor, ...]) -> Layer:
@@ -147,6 +142,6 @@ def _with(layer: Layer, tensors: tuple[torch.Tensor, ...]) -> Layer:
     left = iter(tensors)
     gain_in, gain_mid = (None if gain is None else next(left) for gain in (layer.gain_in, layer.gain_mid))
     qkv, out, gate_up, down = (
-        replace(each, tensors=tuple(next(left) for _ in each.tensors)) for each in _multiplies(layer)
+        replace(each, tensors=tuple(next(left) for _ in each.tensors)) for each in layer.multiplies
     )
     return Layer(gain_in, qkv, out, gain_mid, gate_up, down)

@@ -37,12 +37,14 @@ Pass = Callable[[int], object]
 """Reads so many rows."""
 
 
-def measured(compact: Pass, plain: Pass) -> RowCosts:
-    """Makes passes of both kinds."""
+def measured(compact: Pass, plain: Pass | None) -> RowCosts:
+    """Makes passes of both kinds; without plain ones, all rows of a prompt are read like few."""
     numbers = (1, *MEASURED)
     of_compact = fastest_of([(compact, n_rows) for n_rows in numbers])
-    of_plain = fastest_of([(plain, n_rows) for n_rows in MEASURED], FEW_ROUNDS)
-    won = [n for n, one, other in zip(MEASURED, of_compact[1:], of_plain, strict=True) if one <= other]
+    won = list(MEASURED)
+    if plain is not None:
+        of_plain = fastest_of([(plain, n_rows) for n_rows in MEASURED], FEW_ROUNDS)
+        won = [n for n, one, other in zip(MEASURED, of_compact[1:], of_plain, strict=True) if one <= other]
     rows = np.arange(1, MOST_ROWS + 1)
     rising = np.maximum.accumulate(np.interp(rows, numbers, of_compact))
     return RowCosts(max(won, default=1), tuple((rising / of_compact[0]).tolist()))

@@ -17,7 +17,7 @@ import pytest
 import torch
 from test_runtime_attention import model_with
 from test_runtime_compact import model_of_levels, tokens
-from test_runtime_half import linears, logits_of
+from test_runtime_half import always, linears, logits_of, some_matrix
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from model.decoding import CPU_CHUNK, Inputs
@@ -43,11 +43,6 @@ def n_threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(request.param)
     yield request.param
     torch.set_num_threads(before)
-
-
-def some_matrix(n_outputs: int, n_inputs: int, *, bias: bool = False) -> Matrix:
-    torch.manual_seed(n_outputs)
-    return Matrix(torch.randn(n_outputs, n_inputs) / 20, torch.randn(n_outputs) if bias else None)
 
 
 def unpacked(blocks: torch.Tensor) -> torch.Tensor:
@@ -210,9 +205,7 @@ def test_logits_are_nearer_than_those_of_torchs_eight_bits() -> None:
 
 @own_kernel
 def test_a_module_that_none_else_reads_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        compact, "_fastest", lambda kinds, *_: {kind: float(kind != "kernel") for kind in kinds}
-    )
+    always(monkeypatch, Weights.KERNEL)
     ids, model = tokens(90), model_of_levels()
     runtime = FastRuntime(model, Weights.KERNEL)
     before = logits_of(runtime, ids, 60)
@@ -347,9 +340,7 @@ def test_other_machines_have_none(monkeypatch: pytest.MonkeyPatch, fresh: Path) 
 
 @own_kernel
 def test_prompts_and_steps_are_read_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        compact, "_fastest", lambda kinds, *_: {kind: float(kind != "kernel") for kind in kinds}
-    )
+    always(monkeypatch, Weights.KERNEL)
     runtime = FastRuntime(model_of_levels(), Weights.KERNEL)
     runtime.warm_up()
     assert runtime.row_costs.n_few == MOST_ROWS and runtime.n_positions == 0

@@ -164,9 +164,7 @@ def test_logits_are_nearer_than_those_of_integers() -> None:
 def test_prompts_are_read_by_what_is_faster(
     monkeypatch: pytest.MonkeyPatch, faster: Weights, n_read: int
 ) -> None:
-    monkeypatch.setattr(
-        compact, "_fastest", lambda kinds, *_: {kind: float(kind != faster) for kind in kinds}
-    )
+    always(monkeypatch, faster)
     ids, model = tokens(n_read), model_of_levels()
     with torch.no_grad():
         wanted = model(torch.tensor([ids])).logits[0, -1]
@@ -198,15 +196,16 @@ def test_numbers_too_small_become_zero_without_a_word(recwarn: pytest.WarningsRe
     assert not recwarn.list
 
 
-def always_half(monkeypatch: pytest.MonkeyPatch) -> None:
+def always(monkeypatch: pytest.MonkeyPatch, weights: Weights) -> None:
+    """These are the fastest in every trial."""
     monkeypatch.setattr(
-        compact, "_fastest", lambda kinds, *_: {kind: float(kind != "half") for kind in kinds}
+        compact, "_fastest", lambda kinds, *_: {kind: float(kind != weights) for kind in kinds}
     )
 
 
 @half_bits
 def test_a_module_that_none_else_reads_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
-    always_half(monkeypatch)
+    always(monkeypatch, Weights.HALF)
     ids, model = tokens(90), model_of_levels()
     runtime = FastRuntime(model, Weights.HALF)
     before = logits_of(runtime, ids, 60)
@@ -222,7 +221,7 @@ def test_a_module_that_none_else_reads_is_emptied(monkeypatch: pytest.MonkeyPatc
 
 @half_bits
 def test_nothing_of_an_emptied_module_stays_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    always_half(monkeypatch)
+    always(monkeypatch, Weights.HALF)
     model = model_of_levels()
     runtime = FastRuntime(model, Weights.HALF)
     weights = [weakref.ref(layer.gate_up.weight) for layer in runtime.stack.plan.layers]

@@ -20,9 +20,7 @@ from model.runtime.static_cache import StaticCache
 
 def takes(plan: Plan) -> bool:
     """Whether the kernel can run a model of these sizes and numbers."""
-    matrices = [
-        matrix for layer in plan.layers for matrix in (layer.qkv, layer.out, layer.gate_up, layer.down)
-    ]
+    matrices = [matrix for layer in plan.layers for matrix in layer.matrices]
     return (
         plan.embedding.device.type == "cpu"
         and plan.head_size % (2 * PANEL) == 0
@@ -47,7 +45,7 @@ class KernelLayers:
             *(
                 kernel.Layer(
                     *(None if gain is None else gain.data_ptr() for gain in (layer.gain_in, layer.gain_mid)),
-                    *(_struct(each) for each in (layer.qkv, layer.out, layer.gate_up, layer.down)),
+                    *map(_struct, layer.multiplies),
                 )
                 for layer in stack.layers
             )

@@ -14,7 +14,7 @@ enum {
   POSITIONS = 64,  /* whose keys, or values, stay in the nearest cache */
   AHEAD = 8,       /* groups that are fetched before they are needed */
   MOST_THREADS = 64,
-  SPINS = 500, /* some 20 microseconds */
+  SPINS = 500, /* some 15 microseconds */
 };
 
 typedef struct {

@@ -46,42 +46,28 @@ static inline void fetch(const Block *block) {
     _mm_prefetch((const char *)block + line, _MM_HINT_T0);
 }
 
-static inline __attribute__((always_inline)) void add_panel_of_few(const Block *block, int64_t n_groups,
-                                                                   const float *rows, int64_t stride,
-                                                                   const int n_rows, float (*out)[PANEL]) {
-  for (const Block *end = block + n_groups; block < end; block++, rows += GROUP) {
-    fetch(block + AHEAD);
-    add_group(block, NULL, rows, stride, n_rows, out);
-  }
-}
-
-static void add_panel_of_many(const Block *block, int64_t n_groups, const float *rows, int64_t stride,
-                              int64_t n_rows, float (*out)[PANEL]) {
-  float wide[GROUP][PANEL] __attribute__((aligned(32)));
-  for (const Block *end = block + n_groups; block < end; block++, rows += GROUP) {
-    fetch(block + AHEAD);
-    for (int k = 0; k < GROUP; k++)
-      for (int c = 0; c < PANEL; c += LANES) _mm256_store_ps(wide[k] + c, widened(block->weights[k] + c));
-    int64_t r = 0;
-    for (; r + WIDE_TILE <= n_rows; r += WIDE_TILE)
-      add_group(block, wide, rows + r * stride, stride, WIDE_TILE, out + r);
-    switch (n_rows - r) {
-      case 1:
-        add_group(block, wide, rows + r * stride, stride, 1, out + r);
-        break;
-      case 2:
-        add_group(block, wide, rows + r * stride, stride, 2, out + r);
-        break;
-      case 3:
-        add_group(block, wide, rows + r * stride, stride, 3, out + r);
-        break;
-      case 4:
-        add_group(block, wide, rows + r * stride, stride, 4, out + r);
-        break;
-      case 5:
-        add_group(block, wide, rows + r * stride, stride, 5, out + r);
-        break;
-    }
+/* `add_group` for up to WIDE_TILE rows. */
+static inline __attribute__((always_inline)) void add_some(const Block *block, const float (*wide)[PANEL],
+                                                           const float *rows, int64_t stride, int64_t n_rows,
+                                                           float (*out)[PANEL]) {
+  switch (n_rows) {
+    case 1:
+      add_group(block, wide, rows, stride, 1, out);
+      break;
+    case 2:
+      add_group(block, wide, rows, stride, 2, out);
+      break;
+    case 3:
+      add_group(block, wide, rows, stride, 3, out);
+      break;
+    case 4:
+      add_group(block, wide, rows, stride, 4, out);
+      break;
+    case 5:
+      add_group(block, wide, rows, stride, 5, out);
+      break;
+    default:
+      add_group(block, wide, rows, stride, WIDE_TILE, out);
   }
 }
 
@@ -89,30 +75,23 @@ static void add_panel_of_many(const Block *block, int64_t n_groups, const float 
 static void make_panel(const Matrix *matrix, int64_t number, const float *rows, int64_t n_rows,
                        float (*out)[PANEL]) {
   int64_t stride = matrix->n_inputs, n_groups = stride / GROUP;
-  const Block *blocks = matrix->blocks + number * n_groups;
+  const Block *block = matrix->blocks + number * n_groups;
   for (int64_t r = 0; r < n_rows; r++)
     if (matrix->bias)
       memcpy(out[r], matrix->bias + number * PANEL, sizeof out[r]);
     else
       memset(out[r], 0, sizeof out[r]);
-  if (n_rows > MANY) {
-    add_panel_of_many(blocks, n_groups, rows, stride, n_rows, out);
-    return;
-  }
-  for (int64_t r = 0; r < n_rows; r += TILE) {
-    const float *from = rows + r * stride;
-    switch (least(TILE, n_rows - r)) {
-      case 1:
-        add_panel_of_few(blocks, n_groups, from, stride, 1, out + r);
-        break;
-      case 2:
-        add_panel_of_few(blocks, n_groups, from, stride, 2, out + r);
-        break;
-      case 3:
-        add_panel_of_few(blocks, n_groups, from, stride, 3, out + r);
-        break;
-      default:
-        add_panel_of_few(blocks, n_groups, from, stride, TILE, out + r);
+  float wide[GROUP][PANEL] __attribute__((aligned(32)));
+  for (const Block *end = block + n_groups; block < end; block++, rows += GROUP) {
+    fetch(block + AHEAD);
+    if (n_rows <= MANY) {
+      for (int64_t r = 0; r < n_rows; r += TILE)
+        add_some(block, NULL, rows + r * stride, stride, least(TILE, n_rows - r), out + r);
+      continue;
     }
+    for (int k = 0; k < GROUP; k++)
+      for (int c = 0; c < PANEL; c += LANES) _mm256_store_ps(wide[k] + c, widened(block->weights[k] + c));
+    for (int64_t r = 0; r < n_rows; r += WIDE_TILE)
+      add_some(block, wide, rows + r * stride, stride, least(WIDE_TILE, n_rows - r), out + r);
   }
 }
