@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +17,8 @@ from hef_lsp.client import Client, NoAnswer
 from indexer.source_files import FileChange
 
 WATCH_ID = "hef-watched-files"
+PLACES_KEPT = 256
+"""Each key asks three times where its document lies."""
 
 
 def path_of(uri: str) -> Path | None:
@@ -50,6 +53,11 @@ def told_place(uri: str, roots: Iterable[Path]) -> tuple[str, str | None]:
 
 def place_of(uri: str, roots: Iterable[Path]) -> tuple[Path, str] | None:
     """The innermost root that holds the file, and its path from there with forward slashes."""
+    return _place_of(uri, tuple(roots))
+
+
+@lru_cache(maxsize=PLACES_KEPT)
+def _place_of(uri: str, roots: tuple[Path, ...]) -> tuple[Path, str] | None:
     path = path_of(uri)
     if path is None:
         return None

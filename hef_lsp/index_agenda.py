@@ -82,6 +82,18 @@ class Agenda:
             return Step.OPEN in self.failed
         return not (self.scan_wanted or self.fuse_wanted or len(self.queue))
 
+    def add(self, changes: Iterable[FileChange], now_s: float) -> bool:
+        """Takes changes in; whether a writer that sleeps must be woken for them.
+
+        One that sleeps until earlier changes are due sleeps on: each key would wake it otherwise, to want the
+        interpreter just when that key is answered.
+        """
+        woken_s = None if self.failed else self.queue.next_due_s()
+        self.try_again(now_s)
+        self.queue.put(changes, now_s)
+        due_s = self.queue.next_due_s()
+        return woken_s is None or (due_s is not None and due_s < woken_s)
+
     def want_fusing(self, wanted: bool) -> None:
         """Whether there is anything to fuse or to remember; not after a failure, until something new came."""
         self.fuse_wanted = wanted and Step.FUSE not in self.failed

@@ -74,10 +74,8 @@ class IndexWriter:
     def enqueue(self, changes: Sequence[FileChange]) -> None:
         """Changes, to be followed after a quiet time; the newest of each path counts."""
         with self._wake:
-            now_s = time.monotonic()
-            self._agenda.try_again(now_s)
-            self._agenda.queue.put(changes, now_s)
-            self._wake.notify_all()
+            if self._agenda.add(changes, time.monotonic()):
+                self._wake.notify_all()
 
     def open(self, wipe: bool = False) -> None:
         """Opens the index, again if it is open; with `wipe` from nothing. A scan follows."""

@@ -19,6 +19,7 @@ from hef_lsp.ahead import Ahead
 from hef_lsp.following import following_request
 from hef_lsp.request import CompletionRequest
 from hef_lsp.scheduling import CancellationToken, InferenceLane, LaneClosed, LanePriority, in_loop
+from hef_lsp.text_lines import unix_lines
 
 if TYPE_CHECKING:
     from hef_lsp.engine import CompletionEngine, Suggestion
@@ -28,15 +29,18 @@ PAUSE_S = 0.15
 
 Then = Callable[[Ahead], None]
 """Told of what was worked out or was known, unless something else came first."""
+Texts = tuple[str, str, str]
+"""A document's URI and what will stand before and after the cursor."""
 
 
 @dataclass
 class _Work:
-    request: CompletionRequest
-    then: Then | None
+    wanted: Callable[[], CompletionRequest | None]
+    then: Then | None = None
+    accepted: Texts | None = None
+    request: CompletionRequest | None = None
     token: CancellationToken = field(default_factory=CancellationToken)
     timer: asyncio.TimerHandle | None = None
-    has_begun: bool = False
 
 
 class Prefetching:
@@ -47,24 +51,30 @@ class Prefetching:
         self._work: _Work | None = None
 
     def after(self, request: CompletionRequest, suggestions: Sequence[Suggestion]) -> None:
-        """`suggestions` were the answer to `request`; the first is taken for what will be accepted."""
+        """`suggestions` were the answer to `request`; the first is taken for what will be accepted.
+
+        Its line is looked for after the pause, not before the answer is written: that reads the document.
+        """
         if not _inserts(request, suggestions):
             return
-        following = following_request(request, suggestions[0].text)
-        if following is None or (self._work is not None and _same_place(self._work.request, following)):
-            return
-        self.begin_after(PAUSE_S, following)
+        text = suggestions[0].text
+        accepted = (request.document.uri, request.prefix + unix_lines(text), request.suffix)
+        if self._work is None or self._work.accepted != accepted:
+            self._begin_after(PAUSE_S, _Work(partial(following_request, request, text), accepted=accepted))
 
     def make_way(self, request: CompletionRequest) -> None:
         """`request` needs the lane. A look ahead to its own place goes on, for the store answers then."""
         work = self._work
-        if work is not None and not (work.has_begun and _same_place(work.request, request)):
+        if work is not None and not (work.request is not None and _same_place(work.request, request)):
             self.stop()
 
     def begin_after(self, pause_s: float, request: CompletionRequest, then: Then | None = None) -> None:
         """Works out `request` after a pause, in place of all else."""
+        self._begin_after(pause_s, _Work(lambda: request, then))
+
+    def _begin_after(self, pause_s: float, work: _Work) -> None:
         self.stop()
-        work = self._work = _Work(request, then)
+        self._work = work
         work.timer = asyncio.get_running_loop().call_later(pause_s, self._begin, work)
 
     def stop(self) -> None:
@@ -74,17 +84,17 @@ class Prefetching:
             work.token.cancel()
 
     def _begin(self, work: _Work) -> None:
-        engine = self._engine()
-        work.has_begun = True
-        if engine is None:
+        engine, request = self._engine(), work.wanted()
+        work.request = request
+        if engine is None or request is None:
             return
-        known = None if work.request.anew else engine.lookup(work.request)
+        known = None if request.anew else engine.lookup(request)
         if known is not None:
             self._ended(work, Ahead(known))
             return
         loop = asyncio.get_running_loop()
         with suppress(LaneClosed):
-            ahead = self._lane.submit(LanePriority.AHEAD, partial(engine.prefetch, work.request, work.token))
+            ahead = self._lane.submit(LanePriority.AHEAD, partial(engine.prefetch, request, work.token))
             ahead.add_done_callback(partial(in_loop, loop, partial(self._ended, work), Ahead()))
 
     def _ended(self, work: _Work, ahead: Ahead) -> None:

@@ -48,6 +48,18 @@ def agenda(**wishes: bool) -> Agenda:
     return Agenda(ChangeQueue(quiet_s=0.0), **wishes)
 
 
+def test_a_writer_that_sleeps_is_woken_by_the_first_key_alone_and_by_what_may_work_again() -> None:
+    agenda = Agenda(ChangeQueue(quiet_s=0.5))
+    assert agenda.add([A], 0.0)
+    assert not agenda.add([A], 0.25)  # due later than what it sleeps for
+    assert not agenda.add([B], 0.25)
+    assert agenda.next_due_s(0.0) == 0.75
+    agenda.fail(Step.UPDATE, agenda.queue.take(0.75, 1))
+    assert agenda.add([B], 0.75)
+    assert agenda.queue.take(0.75, 9) == [A]
+    assert agenda.queue.take(1.25, 9) == [B]
+
+
 def test_errands_then_opening_then_changes_then_scan_then_fusing() -> None:
     todo = agenda(open_wanted=True, scan_wanted=True, fuse_wanted=True)
     todo.queue.put([A], 0.0)

@@ -14,6 +14,7 @@ from fakes import FakeGenerator, fake_bundle
 from hef_lsp import prefetching
 from hef_lsp.engine import Suggestion
 from hef_lsp.following import following_request
+from hef_lsp.request import CompletionRequest
 from hef_lsp.settings import ContextMode
 from model.protocols import NeverCancelled
 
@@ -89,6 +90,29 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
 async def test_the_first_offer_is_followed(desk: Desk) -> None:
     desk.offer("x = ║\n", "1")
     assert await desk.settled() == ["x = 1\n"]
+
+
+async def test_the_line_that_follows_is_looked_for_after_the_pause(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def look(request: CompletionRequest, text: str) -> CompletionRequest | None:
+        looked.append(text)
+        return following_request(request, text)
+
+    monkeypatch.setattr(prefetching, "following_request", look)
+    desk.offer("x = ║\n", "12")
+    desk.offer("x = 1║\n", "2")
+    assert looked == []  # the answer is not written yet
+    assert await desk.settled() == ["x = 12\n"]
+    assert looked == ["12"]
+
+
+async def test_where_no_line_follows_nothing_is_worked_out(desk: Desk) -> None:
+    desk.offer("x = ║ # ready\n", "1")
+    desk.offer("║\n", " ")
+    assert await desk.settled() == []
 
 
 async def test_only_what_is_inserted_at_the_cursor_is_followed(desk: Desk) -> None:
