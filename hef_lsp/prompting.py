@@ -35,16 +35,18 @@ class Prompting:
         """With the wider window where only the file is told and nothing more of it has to be read for that:
         where it was read before, or the last prompt told as much."""
         settings, generator = self.settings, self.generator
-        usual = self._built(context, settings.prefix_tokens)
         wider = min(settings.read_prefix_tokens, generator.context_window // LARGEST_WINDOW)
         tells_more = bool(context.snippets) or context.pseudo_tokens is not None
-        has_more = usual.prefix_start > 0 and wider > settings.prefix_tokens
-        if tells_more or not has_more or not settings.open_file_tokens:
-            return usual
+        if tells_more or wider <= settings.prefix_tokens or not settings.open_file_tokens:
+            return self._built(context, settings.prefix_tokens)
         wide = self._built(context, wider)
+        if wide.prefix_start == 0 and wide.n_prefix_tokens <= settings.prefix_tokens:
+            return wide
         n_wide = generator.n_to_read(wide.prompt)
-        costs_no_more = n_wide <= HARDLY_MORE or n_wide <= generator.n_to_read(usual.prompt) + HARDLY_MORE
-        return wide if costs_no_more else usual
+        if n_wide <= HARDLY_MORE:  # while one types
+            return wide
+        usual = self._built(context, settings.prefix_tokens)
+        return wide if n_wide <= generator.n_to_read(usual.prompt) + HARDLY_MORE else usual
 
     def _built(self, context: Context, prefix_tokens: int) -> BuiltPrompt:
         request, settings, generator = self.request, self.settings, self.generator

@@ -11,6 +11,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from tokenizers import AddedToken
@@ -22,12 +23,16 @@ REPLACEMENT = "\ufffd"
 LONGEST_CHARACTER_TOKENS = 8
 """A character is at most 4 bytes; what still decodes to U+FFFD after so many tokens is one."""
 
+SHORT_CHARS, SHORT_TEXTS = 1024, 512
+"""Texts so short are kept with their ids, so many of them: parts of a prompt that stay from key to key."""
+
 _PROBE = "x y  z\n w"
 _MARKS_OF_MODELS = re.compile(r"<[|｜][^<>\s]+[|｜]>")
 
 
 class HfTokenizer:
-    """A `model.protocols.Tokenizer`. Safe from several threads: nothing changes after the start.
+    """A `model.protocols.Tokenizer`. Safe from several threads: nothing changes after the start
+    but which short texts are kept.
 
     `prefix_ids` are the tokens that the family puts before every text (`<s>`); `encode` leaves
     them out, and the generator puts them in front of everything else.
@@ -41,6 +46,7 @@ class HfTokenizer:
         special_tokens: Iterable[str] = (),
     ) -> None:
         self._backend = _exact(backend)
+        self._short = lru_cache(maxsize=SHORT_TEXTS)(self._ids_of)
         self._eos_ids = frozenset(eos_ids)
         self.prefix_ids = tuple(prefix_ids)
         self._keep_special_tokens_apart(special_tokens)
@@ -69,7 +75,10 @@ class HfTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids without special tokens; a lone surrogate is read as U+FFFD."""
-        return list(self._backend.encode(_encodable(text), add_special_tokens=False).ids)
+        return list(self._short(text) if len(text) <= SHORT_CHARS else self._ids_of(text))
+
+    def _ids_of(self, text: str) -> Sequence[int]:
+        return tuple(self._backend.encode(_encodable(text), add_special_tokens=False).ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         encoded = self._backend.encode_batch_fast([_encodable(t) for t in texts], add_special_tokens=False)

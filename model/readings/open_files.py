@@ -13,6 +13,9 @@ from model.protocols import CancelSignal, OpenText
 from model.readings.reader import OpenFileReader
 from model.readings.reading import Reading, Run
 
+PROMPTS_KEPT = 2
+"""The wider window's and the usual one's."""
+
 
 @dataclass(eq=False)
 class _Open:
@@ -27,9 +30,11 @@ class OpenFiles:
     def __init__(self, reader: OpenFileReader, encode: Callable[[str], list[int]]) -> None:
         self._reader, self._encode = reader, encode
         self._files: dict[str, _Open] = {}
+        self._found: dict[tuple[str, tuple[int, ...], int, int], tuple[Run, ...]] = {}
 
     def read_on(self, text: OpenText, n_tokens: int, cancel: CancelSignal) -> bool:
         """One piece more of `text`; False where none is left. Raises `Interrupted` once `cancel` is set."""
+        self._found.clear()
         file = self._files.pop(text.name, None) or _Open()
         self._files[text.name] = file
         if file.text != text:
@@ -43,13 +48,24 @@ class OpenFiles:
         return is_more
 
     def runs_in(self, name: str, keys: Sequence[int], begin: int, end: int) -> tuple[Run, ...]:
-        """See `Reading.runs_in`; none for a file that was not read."""
-        file = self._files.get(name)
-        return () if file is None else file.reading.runs_in(keys, begin, end)
+        """See `Reading.runs_in`; none for a file that was not read.
+
+        One prompt is asked about twice, before it is chosen and once it is read.
+        """
+        file, asked = self._files.get(name), (name, tuple(keys), begin, end)
+        if file is None:
+            return ()
+        found = self._found.get(asked)
+        if found is None:
+            if len(self._found) >= PROMPTS_KEPT:
+                self._found.clear()
+            found = self._found[asked] = file.reading.runs_in(keys, begin, end)
+        return found
 
     def forget(self, name: str) -> None:
         """Drops what was read of a file. Any thread."""
         self._files.pop(name, None)
+        self._found.clear()
 
     def _make_room(self, n_tokens: int) -> None:
         """Drops the files that were read longest ago while there is more than is to be kept."""

@@ -22,7 +22,7 @@ from model.protocols import (
 )
 from model.readings.open_files import OpenFiles
 from model.readings.reader import BEFORE, OpenFileReader
-from model.readings.reading import PIECE
+from model.readings.reading import PIECE, Reading, Run
 from model.readings.standing import READ_ANYWAY
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
@@ -106,6 +106,27 @@ def test_read_beforehand_is_read_at_once(parts: Parts) -> None:
     assert torch.cosine_similarity(at_once, beforehand, dim=0) > NEARLY
     strange = parts.logits(Inputs(parts.introduction, None, (*ids[100:], *ids[:100]), ()))
     assert torch.cosine_similarity(at_once, strange, dim=0) < NEARLY
+
+
+def test_a_prompt_is_looked_for_once_until_more_is_read(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_looks, look = [0], Reading.runs_in
+
+    def counting(self: Reading, *where: Any) -> tuple[Run, ...]:
+        n_looks[0] += 1
+        return look(self, *where)
+
+    monkeypatch.setattr(Reading, "runs_in", counting)
+    files, keys = parts.open_files(), parts.ids(CODE)
+    found = list[tuple[Run, ...]]()
+    while files.read_on(OpenText("a", CODE, ""), MANY, NEVER):
+        found += [files.runs_in("a", keys, 0, len(keys)), files.runs_in("a", keys, 0, len(keys))]
+    assert all(one is other for one, other in zip(found[::2], found[1::2], strict=True))
+    n_read = [sum(run.end - run.begin for run in runs) for runs in found[::2]]
+    assert n_read == sorted(set(n_read)) and n_looks[0] == len(n_read) >= 2
+    files.forget("a")
+    assert files.runs_in("a", keys, 0, len(keys)) == ()
 
 
 def test_a_prompt_reads_the_last_tokens_and_what_was_not_read(parts: Parts) -> None:
