@@ -28,6 +28,8 @@ NUMBERS = {
     "cuda": (torch.float32, torch.bfloat16, torch.float16),
 }
 """What each device may compute in."""
+NARROWED_ROWS = 4096
+"""Compared at once, so that no second whole matrix is made."""
 Changes = Mapping[nn.Module, LowRank]
 NO_CHANGES: Changes = MappingProxyType({})
 
@@ -211,15 +213,31 @@ def plan_of(model: PreTrainedModel, changes: Changes = NO_CHANGES) -> Plan:
 def emptied(model: PreTrainedModel, plan: Plan) -> Plan:
     """`plan`, which `plan_of` made of `model`, without its layers' matrices: their memory is free.
 
-    Neither can be computed with from then on; embedding, head and norms stay.
+    Neither can be computed with from then on; embedding, head and norms stay, the first two `narrowed`.
     """
-    for linear in itertools.chain.from_iterable(map(_linears, cast(_Causal, model).model.layers)):
+    causal = cast(_Causal, model)
+    for linear in itertools.chain.from_iterable(map(_linears, causal.model.layers)):
         linear.weight.data = linear.weight.new_empty(0)
     nothing = Matrix(plan.embedding.new_empty(0))
     layers = (
         replace(layer, qkv=nothing, out=nothing, gate_up=nothing, down=nothing) for layer in plan.layers
     )
-    return replace(plan, layers=tuple(layers))
+    is_tied = plan.head.weight.data_ptr() == plan.embedding.data_ptr()
+    embedding = narrowed(plan.embedding)
+    head = embedding if is_tied else narrowed(plan.head.weight)
+    causal.model.embed_tokens.weight.data, causal.lm_head.weight.data = embedding, head
+    return replace(plan, layers=tuple(layers), embedding=embedding, head=replace(plan.head, weight=head))
+
+
+def narrowed(weight: torch.Tensor) -> torch.Tensor:
+    """In sixteen bits a number where they hold each exactly, as what was read from a file mostly is; else
+    `weight` itself."""
+    for dtype in (torch.float16, torch.bfloat16):
+        narrow = weight.to(dtype)
+        blocks = zip(narrow.split(NARROWED_ROWS), weight.split(NARROWED_ROWS), strict=True)
+        if all(torch.equal(one.to(weight.dtype), other) for one, other in blocks):
+            return narrow
+    return weight
 
 
 def _exact_rotary(rotary: Rotary, config: PreTrainedConfig) -> Rotary:

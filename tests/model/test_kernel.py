@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import subprocess
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import accumulate, pairwise
@@ -213,6 +215,34 @@ def test_a_module_that_none_else_reads_is_emptied(monkeypatch: pytest.MonkeyPatc
     assert {len(linear.weight) for layer in model.model.layers for linear in linears(layer)} == {0}
     assert torch.equal(logits_of(runtime, ids, 60), before)
     assert runtime.stack.attention is Attention.MASKED and runtime.stack.layers is runtime._few.layers
+
+
+@own_kernel
+@pytest.mark.parametrize(
+    ("numbers", "kept"),
+    [(torch.float16, torch.float16), (torch.bfloat16, torch.bfloat16), (torch.float32, torch.float32)],
+)
+@pytest.mark.parametrize("is_tied", [True, False])
+def test_what_stays_of_an_emptied_module_is_as_short_as_it_can_be_exactly(
+    monkeypatch: pytest.MonkeyPatch, numbers: torch.dtype, kept: torch.dtype, is_tied: bool
+) -> None:
+    always(monkeypatch, Weights.KERNEL)
+    ids, model = tokens(90), model_of_levels()
+    embedding, head = model.model.embed_tokens, model.lm_head
+    scale = 1e-6 if numbers == torch.bfloat16 else 1.0001  # too small for float16
+    embedding.weight.data = (embedding.weight.data * scale).to(numbers).float()
+    head.weight.data = embedding.weight.data if is_tied else (head.weight.data / 3).to(numbers).float()
+    runtime = FastRuntime(model, Weights.KERNEL)
+    before = logits_of(runtime, ids, 60)
+    weight = weakref.ref(runtime.stack.plan.embedding)
+    runtime.empty(model)
+    plan = runtime.stack.plan
+    assert (plan.embedding.dtype, plan.head.weight.dtype) == (kept, kept)
+    assert (plan.embedding.data_ptr() == plan.head.weight.data_ptr()) == is_tied
+    assert embedding.weight.data_ptr() == plan.embedding.data_ptr()
+    assert torch.equal(logits_of(runtime, ids, 60), before)
+    gc.collect()
+    assert (weight() is None) == (kept != torch.float32)
 
 
 @own_kernel
