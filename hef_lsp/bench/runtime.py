@@ -10,7 +10,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +26,9 @@ from model.decoding import Inputs
 from model.errors import ModelError
 from model.loading import LoadedModel, load_language_model
 from model.local_files import LocalModel
-from model.runtime.compact import WHOLE_STACKS, Weights
+from model.runtime.compact import Weights, possible_weights
 from model.runtime.fast_runtime import FastRuntime
+from model.runtime.plan import plan_of
 
 N_PROMPT, N_SAID = 512, 24
 BASELINE, BASELINE_ADAPTED = "llama.cpp", "llama.cpp, adapter"
@@ -125,9 +126,10 @@ def _llama_cpp(
 
 def _ours(loaded: LoadedModel, suffix: str) -> dict[str, Racer]:
     runtimes: dict[str, FastRuntime] = {}
-    for weights in (Weights.KERNEL, Weights.HALF, Weights.INT4, Weights.INT8):
-        # Not every machine has our own kernel, nor every processor those for sixteen bits.
-        with suppress(ValueError) if weights in WHOLE_STACKS else nullcontext():
+    for weights in possible_weights(plan_of(loaded.model, loaded.changes)):
+        if weights is Weights.PLAIN:
+            continue
+        with suppress(ValueError):  # not every processor has kernels for sixteen bits
             runtime = FastRuntime(loaded.model, weights, changes=loaded.changes)
             runtimes[f"{weights.value}{suffix}"] = runtime
     return {name: lambda ids, runtime=runtime: _timed(runtime, ids) for name, runtime in runtimes.items()}  # type: ignore[misc]

@@ -163,7 +163,7 @@ def fastest_weights(plan: Plan) -> Weights:
     matrices = [matrix for layer in plan.layers for matrix in layer.matrices]
     chosen = _up_to(matrices, TRIAL_BYTES)
     with torch.inference_mode():
-        kinds = {weights: made for weights in _possible(plan, matrices) if (made := _made(chosen, weights))}
+        kinds = {weights: made for weights in possible_weights(plan) if (made := _made(chosen, weights))}
         of_rows = [_fastest(kinds, _rows(chosen, n_rows), TRIAL_ROUNDS) for n_rows in (1, DRAFTED_ROWS)]
     counted = {kind: NEARNESS.get(kind, 1.0) * sum(seconds[kind] for seconds in of_rows) for kind in kinds}
     log.debug("trial of the weights' formats, in seconds: %s", counted)
@@ -174,8 +174,9 @@ def _rows(matrices: Sequence[Matrix], n_rows: int) -> list[torch.Tensor]:
     return [torch.full((n_rows, each.weight.shape[1]), 0.5, dtype=each.weight.dtype) for each in matrices]
 
 
-def _possible(plan: Plan, matrices: Sequence[Matrix]) -> list[Weights]:
+def possible_weights(plan: Plan) -> list[Weights]:
     """Formats for which the model has the shapes, the numbers and the size."""
+    matrices = [matrix for layer in plan.layers for matrix in layer.matrices]
     possible = [Weights.PLAIN]
     if takes(plan):
         possible.append(Weights.KERNEL)

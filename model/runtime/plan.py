@@ -234,7 +234,7 @@ def narrowed(weight: torch.Tensor) -> torch.Tensor:
     `weight` itself."""
     for dtype in (torch.float16, torch.bfloat16):
         narrow = weight.to(dtype)
-        blocks = zip(narrow.split(NARROWED_ROWS), weight.split(NARROWED_ROWS), strict=True)
+        blocks = zip(*(torch.split(rows, NARROWED_ROWS) for rows in (narrow, weight)), strict=True)
         if all(torch.equal(one.to(weight.dtype), other) for one, other in blocks):
             return narrow
     return weight
@@ -272,11 +272,24 @@ def _stacked(linears: Sequence[nn.Linear], changes: Changes) -> Matrix:
     )
     if len(linears) == 1:
         return Matrix(linears[0].weight.detach(), bias, change)
-    weight = torch.cat([linear.weight.detach() for linear in linears])
+    weight = _joined([linear.weight.detach() for linear in linears])
     sizes = [linear.weight.shape[0] for linear in linears]
     for linear, rows in zip(linears, torch.split(weight, sizes), strict=True):
         linear.weight.data = rows
     return Matrix(weight, bias, change)
+
+
+def _joined(weights: Sequence[torch.Tensor]) -> torch.Tensor:
+    """One below the other; no copy where they are the parts of an earlier plan's matrix."""
+    first = weights[0]
+    storage = first.untyped_storage().data_ptr()
+    are_parts = all(
+        other.untyped_storage().data_ptr() == storage and other.data_ptr() == one.data_ptr() + one.nbytes
+        for one, other in itertools.pairwise(weights)
+    )
+    if not are_parts or not all(weight.is_contiguous() for weight in weights):
+        return torch.cat(list(weights))
+    return first.as_strided((sum(map(len, weights)), first.shape[1]), (first.shape[1], 1))
 
 
 def _bias(linears: Sequence[nn.Linear]) -> torch.Tensor | None:

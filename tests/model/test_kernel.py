@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
 import subprocess
 import threading
 import time
-import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import accumulate, pairwise
@@ -23,15 +21,14 @@ from test_runtime_half import always, linears, logits_of, some_matrix
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from model.decoding import CPU_CHUNK, Inputs
-from model.runtime import compact
 from model.runtime.attention import Attention
-from model.runtime.compact import Weights, decoding_stack, fastest_weights
+from model.runtime.compact import Weights, decoding_stack, fastest_weights, possible_weights
 from model.runtime.fast_runtime import FastRuntime
 from model.runtime.kernel import library
 from model.runtime.kernel.layers import takes
 from model.runtime.kernel.matrices import GROUP, PANEL, SCALE_BYTES, kernel_multiply, packed
 from model.runtime.layers import embedded, run_layers
-from model.runtime.plan import Matrix, Plan, plan_of
+from model.runtime.plan import Matrix, plan_of
 from model.runtime.row_costs import MOST_ROWS
 from tests.needed_kernels import own_kernel
 
@@ -218,49 +215,17 @@ def test_a_module_that_none_else_reads_is_emptied(monkeypatch: pytest.MonkeyPatc
 
 
 @own_kernel
-@pytest.mark.parametrize(
-    ("numbers", "kept"),
-    [(torch.float16, torch.float16), (torch.bfloat16, torch.bfloat16), (torch.float32, torch.float32)],
-)
-@pytest.mark.parametrize("is_tied", [True, False])
-def test_what_stays_of_an_emptied_module_is_as_short_as_it_can_be_exactly(
-    monkeypatch: pytest.MonkeyPatch, numbers: torch.dtype, kept: torch.dtype, is_tied: bool
-) -> None:
-    always(monkeypatch, Weights.KERNEL)
-    ids, model = tokens(90), model_of_levels()
-    embedding, head = model.model.embed_tokens, model.lm_head
-    scale = 1e-6 if numbers == torch.bfloat16 else 1.0001  # too small for float16
-    embedding.weight.data = (embedding.weight.data * scale).to(numbers).float()
-    head.weight.data = embedding.weight.data if is_tied else (head.weight.data / 3).to(numbers).float()
-    runtime = FastRuntime(model, Weights.KERNEL)
-    before = logits_of(runtime, ids, 60)
-    weight = weakref.ref(runtime.stack.plan.embedding)
-    runtime.empty(model)
-    plan = runtime.stack.plan
-    assert (plan.embedding.dtype, plan.head.weight.dtype) == (kept, kept)
-    assert (plan.embedding.data_ptr() == plan.head.weight.data_ptr()) == is_tied
-    assert embedding.weight.data_ptr() == plan.embedding.data_ptr()
-    assert torch.equal(logits_of(runtime, ids, 60), before)
-    gc.collect()
-    assert (weight() is None) == (kept != torch.float32)
-
-
-@own_kernel
 def test_models_that_it_does_not_fit_take_another_format() -> None:
     narrow = plan_of(model_with(4, 2, 24, torch.float32))
     short = plan_of(model_of_levels().bfloat16())
     for plan in (narrow, short):
-        assert not takes(plan) and Weights.KERNEL not in compact._possible(plan, matrices_of(plan))
+        assert not takes(plan) and Weights.KERNEL not in possible_weights(plan)
         with pytest.raises(ValueError, match="does not take this model"):
             decoding_stack(plan, Weights.KERNEL)
     with pytest.raises(ValueError, match=r"40 inputs, not a multiple of 32"):
         kernel_multiply(some_matrix(16, 40))
     with pytest.raises(ValueError, match=r"of torch.bfloat16, not torch.float32"):
         kernel_multiply(Matrix(torch.zeros(16, 64, dtype=torch.bfloat16)))
-
-
-def matrices_of(plan: Plan) -> list[Matrix]:
-    return [layer.down for layer in plan.layers]
 
 
 @own_kernel

@@ -147,7 +147,7 @@ def test_the_drafted_rows_count_as_the_single_one_does(monkeypatch: pytest.Monke
         is_eight_bits = "int8" in multiplies[0].function.__name__
         return [(9.0 if len(some) > 1 else 1.0) if is_eight_bits else 4.0 for some in rows]
 
-    monkeypatch.setattr(compact, "_possible", lambda *_: [Weights.PLAIN, Weights.INT8])
+    monkeypatch.setattr(compact, "possible_weights", lambda *_: [Weights.PLAIN, Weights.INT8])
     monkeypatch.setattr(compact, "_seconds", timed)
     assert fastest_weights(plan_of(model_of_levels())) is Weights.PLAIN
 
@@ -162,7 +162,7 @@ def test_each_matrix_counts_with_its_own_fastest_round(monkeypatch: pytest.Monke
             return [3.0] * len(rows)
         return [99.0 if place % 2 == number % 2 else float(3 - kind) for place in range(len(rows))]
 
-    monkeypatch.setattr(compact, "_possible", lambda *_: [Weights.PLAIN, Weights.INT8, Weights.INT4])
+    monkeypatch.setattr(compact, "possible_weights", lambda *_: [Weights.PLAIN, Weights.INT8, Weights.INT4])
     monkeypatch.setattr(compact, "_seconds", timed)
     assert fastest_weights(plan_of(model)) is Weights.INT4
 

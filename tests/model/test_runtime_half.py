@@ -15,11 +15,18 @@ from torch import nn
 from model.decoding import CPU_CHUNK, Inputs
 from model.runtime import compact
 from model.runtime.attention import Attention
-from model.runtime.compact import PLAIN_ROWS, Weights, decoding_stack, fastest_weights, reading_stack
+from model.runtime.compact import (
+    PLAIN_ROWS,
+    Weights,
+    decoding_stack,
+    fastest_weights,
+    possible_weights,
+    reading_stack,
+)
 from model.runtime.fast_runtime import FastRuntime
 from model.runtime.half import FILLED, half_multiplies, keeps_bits
 from model.runtime.int8 import Multiply
-from model.runtime.plan import Matrix, Plan, plan_of
+from model.runtime.plan import Matrix, plan_of
 from model.runtime.recorded_layers import RecordedLayers
 from model.runtime.row_costs import MOST_ROWS
 from tests.needed_kernels import HAS_KERNEL, half_bits
@@ -98,16 +105,15 @@ def test_what_depends_on_the_rows_beside_it_is_not_chosen(monkeypatch: pytest.Mo
     assert compact._made([plan.layers[0].qkv], Weights.HALF) == []
 
 
-def possible(plan: Plan) -> set[Weights]:
-    return set(compact._possible(plan, [layer.down for layer in plan.layers]))
-
-
 def test_large_models_and_those_in_bfloat16_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     every = set(Weights) if HAS_KERNEL else set(Weights) - {Weights.KERNEL}
-    assert possible(plan_of(model_of_levels())) == every
-    assert possible(plan_of(model_of_levels().bfloat16())) == every - {Weights.HALF, Weights.KERNEL}
+    assert set(possible_weights(plan_of(model_of_levels()))) == every
+    assert set(possible_weights(plan_of(model_of_levels().bfloat16()))) == every - {
+        Weights.HALF,
+        Weights.KERNEL,
+    }
     monkeypatch.setattr(compact, "MOST_HALF_BYTES", 1000)
-    assert possible(plan_of(model_of_levels())) == every - {Weights.HALF}
+    assert set(possible_weights(plan_of(model_of_levels()))) == every - {Weights.HALF}
 
 
 def logits_of(runtime: FastRuntime, ids: tuple[int, ...], n_read: int) -> torch.Tensor:
