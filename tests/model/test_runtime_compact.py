@@ -174,7 +174,8 @@ def test_a_real_trial_ends_with_a_format_and_leaves_the_weights_alone() -> None:
     assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
 
 
-def test_shapes_that_no_kernel_takes_stay_plain() -> None:
+def test_shapes_that_no_kernel_takes_stay_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compact, "MOST_HALF_BYTES", 0)  # those take any shape, and are a matter of time
     odd = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=64,
