@@ -232,7 +232,7 @@ def emptied(model: PreTrainedModel, plan: Plan) -> Plan:
 def narrowed(weight: torch.Tensor) -> torch.Tensor:
     """In sixteen bits a number where they hold each exactly, as what was read from a file mostly is; else
     `weight` itself."""
-    for dtype in (torch.float16, torch.bfloat16):
+    for dtype in (torch.float16, torch.bfloat16) if weight.dtype == torch.float32 else ():
         narrow = weight.to(dtype)
         blocks = zip(*(torch.split(rows, NARROWED_ROWS) for rows in (narrow, weight)), strict=True)
         if all(torch.equal(one.to(weight.dtype), other) for one, other in blocks):
