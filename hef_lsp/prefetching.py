@@ -19,7 +19,6 @@ from hef_lsp.ahead import Ahead
 from hef_lsp.following import following_request
 from hef_lsp.request import CompletionRequest
 from hef_lsp.scheduling import CancellationToken, InferenceLane, LaneClosed, LanePriority, in_loop
-from hef_lsp.text_lines import unix_lines
 
 if TYPE_CHECKING:
     from hef_lsp.engine import CompletionEngine, Suggestion
@@ -30,7 +29,7 @@ PAUSE_S = 0.15
 Then = Callable[[Ahead], None]
 """Told of what was worked out or was known, unless something else came first."""
 Texts = tuple[str, str, str]
-"""A document's URI and what will stand before and after the cursor."""
+"""A place: a document's URI and what stands before and after the cursor."""
 
 
 @dataclass
@@ -58,14 +57,14 @@ class Prefetching:
         if not _inserts(request, suggestions):
             return
         text = suggestions[0].text
-        accepted = (request.document.uri, request.prefix + unix_lines(text), request.suffix)
+        accepted = (request.document.uri, request.prefix + text, request.suffix)
         if self._work is None or self._work.accepted != accepted:
             self._begin_after(PAUSE_S, _Work(partial(following_request, request, text), accepted=accepted))
 
     def make_way(self, request: CompletionRequest) -> None:
         """`request` needs the lane. A look ahead to its own place goes on, for the store answers then."""
         work = self._work
-        if work is not None and not (work.request is not None and _same_place(work.request, request)):
+        if work is not None and (work.request is None or _texts_of(work.request) != _texts_of(request)):
             self.stop()
 
     def begin_after(self, pause_s: float, request: CompletionRequest, then: Then | None = None) -> None:
@@ -109,10 +108,5 @@ def _inserts(request: CompletionRequest, suggestions: Sequence[Suggestion]) -> b
     return is_plain and (suggestions[0].start, suggestions[0].end) == at_cursor
 
 
-def _same_place(one: CompletionRequest, other: CompletionRequest) -> bool:
-    return (
-        one.document.uri == other.document.uri
-        and len(one.prefix) == len(other.prefix)
-        and one.prefix == other.prefix
-        and one.suffix == other.suffix
-    )
+def _texts_of(request: CompletionRequest) -> Texts:
+    return request.document.uri, request.prefix, request.suffix

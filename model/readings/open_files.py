@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from model.protocols import CancelSignal, OpenText
 from model.readings.reader import OpenFileReader
@@ -30,11 +31,11 @@ class OpenFiles:
     def __init__(self, reader: OpenFileReader, encode: Callable[[str], list[int]]) -> None:
         self._reader, self._encode = reader, encode
         self._files: dict[str, _Open] = {}
-        self._found: dict[tuple[str, tuple[int, ...], int, int], tuple[Run, ...]] = {}
+        self._found = lru_cache(maxsize=PROMPTS_KEPT)(self._find)
 
     def read_on(self, text: OpenText, n_tokens: int, cancel: CancelSignal) -> bool:
         """One piece more of `text`; False where none is left. Raises `Interrupted` once `cancel` is set."""
-        self._found.clear()
+        self._found.cache_clear()
         file = self._files.pop(text.name, None) or _Open()
         self._files[text.name] = file
         if file.text != text:
@@ -52,20 +53,16 @@ class OpenFiles:
 
         One prompt is asked about twice, before it is chosen and once it is read.
         """
-        file, asked = self._files.get(name), (name, tuple(keys), begin, end)
-        if file is None:
-            return ()
-        found = self._found.get(asked)
-        if found is None:
-            if len(self._found) >= PROMPTS_KEPT:
-                self._found.clear()
-            found = self._found[asked] = file.reading.runs_in(keys, begin, end)
-        return found
+        return self._found(name, tuple(keys), begin, end)
+
+    def _find(self, name: str, keys: tuple[int, ...], begin: int, end: int) -> tuple[Run, ...]:
+        file = self._files.get(name)
+        return () if file is None else file.reading.runs_in(keys, begin, end)
 
     def forget(self, name: str) -> None:
         """Drops what was read of a file. Any thread."""
         self._files.pop(name, None)
-        self._found.clear()
+        self._found.cache_clear()
 
     def _make_room(self, n_tokens: int) -> None:
         """Drops the files that were read longest ago while there is more than is to be kept."""

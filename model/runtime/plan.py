@@ -232,7 +232,9 @@ def emptied(model: PreTrainedModel, plan: Plan) -> Plan:
 def narrowed(weight: torch.Tensor) -> torch.Tensor:
     """In sixteen bits a number where they hold each exactly, as what was read from a file mostly is; else
     `weight` itself."""
-    for dtype in (torch.float16, torch.bfloat16) if weight.dtype == torch.float32 else ():
+    if weight.dtype != torch.float32:
+        return weight
+    for dtype in (torch.float16, torch.bfloat16):
         narrow = weight.to(dtype)
         blocks = zip(*(torch.split(rows, NARROWED_ROWS) for rows in (narrow, weight)), strict=True)
         if all(torch.equal(one.to(weight.dtype), other) for one, other in blocks):
@@ -279,7 +281,7 @@ def _stacked(linears: Sequence[nn.Linear], changes: Changes) -> Matrix:
     return Matrix(weight, bias, change)
 
 
-def _joined(weights: Sequence[torch.Tensor]) -> torch.Tensor:
+def _joined(weights: list[torch.Tensor]) -> torch.Tensor:
     """One below the other; no copy where they are the parts of an earlier plan's matrix."""
     first = weights[0]
     storage = first.untyped_storage().data_ptr()
@@ -288,7 +290,7 @@ def _joined(weights: Sequence[torch.Tensor]) -> torch.Tensor:
         for one, other in itertools.pairwise(weights)
     )
     if not are_parts or not all(weight.is_contiguous() for weight in weights):
-        return torch.cat(list(weights))
+        return torch.cat(weights)
     return first.as_strided((sum(map(len, weights)), first.shape[1]), (first.shape[1], 1))
 
 
