@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from hef_lsp.cache import ContextSources
 from hef_lsp.explanation import ExplainedHit, StageClock, explained
+from hef_lsp.projecting import Projecting
 from hef_lsp.request import CompletionRequest, text_above
 from hef_lsp.retrieved import Found, Key, LastRetrievals, RetrievalPlace, sources_of
 from hef_lsp.settings import ContextMode, ContextSettings
@@ -22,7 +21,7 @@ from indexer.languages import line_comment
 from indexer.retriever import Query, near_text, query_text
 from indexer.shared import worth_telling
 from model.prompt import Snippet
-from model.protocols import Embedder, FloatArray, Fuser, Generator, Projector, PseudoTokens, SlotPairs
+from model.protocols import Embedder, Fuser, Generator, Projector, PseudoTokens, SlotPairs
 
 if TYPE_CHECKING:
     from hef_lsp.remembering import Remembered
@@ -36,9 +35,6 @@ CHARS_PER_TOKEN = 4
 
 QUERY_WINDOW = 8000
 """Characters on either side of the cursor from which the query's lines are taken."""
-
-LARGEST_CONTEXT = 4
-"""Pseudo-tokens take at most one part in so many of the generator's context window."""
 
 
 class Models(Protocol):
@@ -120,14 +116,6 @@ NO_CONTEXT = Context(ContextMode.NONE)
 
 
 @dataclass(frozen=True)
-class _Projected:
-    digests: tuple[str, ...]
-    levels: tuple[int, ...]
-    budget: int
-    rows: PseudoTokens
-
-
-@dataclass(frozen=True)
 class _Asked:
     """What a context is wanted for, and of what it may be made."""
 
@@ -146,7 +134,7 @@ class ContextBuilder:
         self._retriever = retriever
         self._guard = guard
         self._retrievals = LastRetrievals()
-        self._projected: _Projected | None = None
+        self._projecting = Projecting(models.generator, guard)
 
     def build(
         self,
@@ -242,44 +230,28 @@ class ContextBuilder:
             left_out = asked.view.wish_for(missed) and on_demand(asked.settings, self._models)
             told = found.told_of(memories.keys())
             ready = [hit for hit in hits if hit.node.digest in told]
-            room = self._models.generator.context_window // LARGEST_CONTEXT
-            budget = min(asked.settings.pseudo_tokens, room)
-            rows = self._project(self._models.projector, ready, memories, budget)
+            budget = asked.settings.pseudo_tokens
+            projected = self._projecting.projected(self._models.projector, ready, memories, budget)
         if hits and not ready and not left_out:
             return NO_CONTEXT.with_note("text instead of dense: none of the retrieved nodes is fused yet")
-        if rows is None:
+        if projected is None:
             return NO_CONTEXT.with_note("text instead of dense: the projector failed")
-        pseudo_tokens = rows if len(rows) else None
+        pseudo_tokens = projected.rows if len(projected.rows) else None
+        shown = ready[: projected.n_shown]
         missing = tuple(i for i, hit in enumerate(hits) if hit not in ready and hit.text)
         as_text = () if left_out else missing
         note = f"{len(hits) - len(ready)} of {len(hits)} retrieved nodes are not fused yet: "
         note += "left out" if left_out else f"{len(as_text)} as text"
         return Context(
             ContextMode.DENSE,
-            hits=tuple(explained(hit, used=hit in ready) for hit in hits),
+            hits=tuple(explained(hit, used=hit in shown) for hit in hits),
             snippets=_snippets(asked, [hits[i] for i in as_text]),
             as_text=as_text,
             pseudo_tokens=pseudo_tokens,
-            told=tuple(hit.text for hit in ready) if isinstance(pseudo_tokens, SlotPairs) else (),
+            told=tuple(hit.text for hit in shown) if isinstance(pseudo_tokens, SlotPairs) else (),
             sources=sources_of(hits),
             notes=(note,) if len(ready) < len(hits) else (),
         )
-
-    def _project(
-        self, projector: Projector, hits: Sequence[Hit], memories: dict[str, FloatArray], budget: int
-    ) -> PseudoTokens | None:
-        """Pseudo-tokens of the hits, best first; None if the projector failed."""
-        if not hits:
-            return np.zeros((0, self._models.generator.hidden_size), dtype=np.float32)
-        digests = tuple(hit.node.digest for hit in hits)
-        levels = tuple(int(hit.node.kind) for hit in hits)
-        last = self._projected
-        if last is not None and (last.digests, last.levels, last.budget) == (digests, levels, budget):
-            return last.rows
-        vectors = np.stack([memories[digest] for digest in digests])
-        rows = self._guard.attempt("projector", lambda: projector.project(vectors, levels, budget))
-        self._projected = None if rows is None else _Projected(digests, levels, budget, rows)
-        return rows
 
     def _retrieve(self, asked: _Asked, mode: ContextMode) -> Found | None:
         """Hits, best first, ancestors among them where all have memories; None if the search failed.

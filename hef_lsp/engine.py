@@ -36,7 +36,7 @@ from indexer.retriever import Retriever
 from indexer.suffix_index import SuffixSnapshot
 from model.cores import one_core_left
 from model.prompt import BuiltPrompt
-from model.protocols import CancelSignal, Generation, StopMode, StopReason, StopRule
+from model.protocols import CancelSignal, Fork, Generation, StopMode, StopReason, StopRule
 
 if TYPE_CHECKING:
     from indexer.index import IndexView
@@ -240,15 +240,16 @@ class CompletionEngine:
         They share deadline and KV cache.
         """
         generations: list[Generation] = []
-        for branch in range(job.n_wanted):
-            if generations and not _has_time_for_another(job, generations[-1]):
+        forks: list[Fork] = []
+        for _ in range(job.n_wanted):
+            if generations and not (forks and _has_time_for_another(job, generations[-1])):
                 break
             rule = StopRule(
                 max_tokens=job.max_tokens,
                 mode=StopMode.BLOCK if job.multiline else StopMode.LINE,
                 prefix=job.request.told.prefix[-STOP_PREFIX_CHARS:],
                 deadline_s=job.deadline_s,
-                branch=branch,
+                begin=_likeliest_of(forks),
             )
             generation = self._guard.attempt(
                 "the generator", partial(self._models.generator.generate, built.prompt, rule, cancel)
@@ -260,7 +261,16 @@ class CompletionEngine:
             clock.add("prefill", generation.prefill_ms)
             clock.add("decode", generation.decode_ms)
             generations.append(generation)
+            forks += generation.forks
         return generations
+
+
+def _likeliest_of(forks: list[Fork]) -> Fork | None:
+    """Taken from among them; None where there are none, as before the first answer."""
+    likeliest = max(forks, key=lambda fork: fork.logprob, default=None)
+    if likeliest is not None:
+        forks.remove(likeliest)
+    return likeliest
 
 
 def _has_time_for_another(job: _Job, last: Generation) -> bool:

@@ -13,7 +13,7 @@ from hef_lsp.context import Context
 from hef_lsp.explanation import ExplainedHit, Explanation, StageClock
 from hef_lsp.request import CompletionRequest
 from model.prompt import BuiltPrompt
-from model.protocols import Generation
+from model.protocols import Generation, PseudoTokens, SlotPairs
 
 
 def explanation_of(
@@ -33,7 +33,7 @@ def explanation_of(
         mode=str(context.mode),
         source="prefetched" if request.unasked else "generated",
         hits=_hits_with_use(context, built),
-        n_pseudo_tokens=0 if context.pseudo_tokens is None else len(context.pseudo_tokens),
+        n_pseudo_tokens=_n_pseudo_tokens(context.pseudo_tokens),
         n_prompt_tokens=len(built.prompt.token_ids),
         n_context_tokens=built.n_context_tokens,
         n_reused=first.n_reused if first else 0,
@@ -63,6 +63,13 @@ def explained_again(found: Found, request: CompletionRequest, clock: StageClock)
         n_forwards=0,
         timings=clock.timings(),
     )
+
+
+def _n_pseudo_tokens(told: PseudoTokens | None) -> int:
+    """Pairs by what they hold, as settings count them: they take more positions, most of which are empty."""
+    if isinstance(told, SlotPairs):
+        return told.worth
+    return 0 if told is None else len(told)
 
 
 def _hits_with_use(context: Context, built: BuiltPrompt) -> tuple[ExplainedHit, ...]:

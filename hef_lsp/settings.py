@@ -76,7 +76,13 @@ class ContextSettings:
         "`dense` (pseudo-tokens), `text` (snippets), `none`, or `auto`: `text`, or `dense` where that says "
         "as much and reading snippets would take too long.",
     )
-    pseudo_tokens: int = _doc(1024, "Most pseudo-tokens before the code in dense mode.", 0, 4096)
+    pseudo_tokens: int = _doc(
+        128,
+        "Most pseudo-tokens before the code in dense mode; of slots, as many keys and values as so many "
+        "pseudo-tokens have. Six chunks have 48 with the embedded model.",
+        0,
+        4096,
+    )
     text_tokens: int = _doc(512, "Most tokens of snippets before the code in text mode.", 0, 8192)
     prefix_tokens: int = _doc(384, "Most tokens of the file before the cursor.", 16, 8192)
     read_prefix_tokens: int = _doc(

@@ -17,13 +17,10 @@ import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from model.healing import Healing
-from model.interpolation import Interpolation
-from model.protocols import FloatArray, PseudoTokens, SlotPairs, StopReason
+from model.choosing import GreedyChoice, Others
+from model.protocols import FloatArray, Fork, PseudoTokens, SlotPairs, StopReason
 from model.readings.reading import Run
-from model.scores import best_of, log_total, scores_of
 from model.stopping import Stop, StopTracker
-from model.tokenization import HfTokenizer, TextStream
 
 CPU_CHUNK = 128
 """Positions prefilled in one go, between two looks at cancel and deadline: some 50 ms of a small
@@ -236,6 +233,12 @@ class Decoded:
     """Tokens that said anything new, besides those that spelt the prompt's last word again."""
     n_forwards: int = 0
     """Passes through the model after the prompt's."""
+    forks: list[Fork] = field(default_factory=list)
+
+    def fork(self, others: Others) -> None:
+        """The next token might have been one of `others`."""
+        said, so_far = tuple(self.token_ids), sum(self.logprobs)
+        self.forks += [Fork((*said, token_id), so_far + logprob) for token_id, logprob in others]
 
 
 def decode_greedily(
@@ -266,6 +269,7 @@ def decode_greedily(
             logits = session.step(decoded.token_ids[-1])
             decoded.n_forwards += 1
         chosen = choice.next(logits)
+        decoded.fork(chosen.others)
         if chosen.ends_text:
             halted = StopReason.END_OF_TEXT
             break
@@ -281,64 +285,3 @@ def decode_greedily(
     decoded.reason = halted
     say(tracker.finish(halted))
     return decoded
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A token, its log-probability among those allowed, and the new text that it makes certain."""
-
-    token_id: int
-    logprob: float
-    text: str = ""
-    says_new: bool = True
-    ends_text: bool = False
-
-
-class GreedyChoice:
-    """The likeliest token, or at the first that says anything new the one of rank `branch`."""
-
-    def __init__(
-        self,
-        tokenizer: HfTokenizer,
-        healing: Healing,
-        branch: int,
-        memory: Interpolation | None = None,
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._memory = memory
-        self._healing = healing
-        self._branch = branch
-        self._stream = TextStream(tokenizer)
-
-    def next(self, logits: torch.Tensor) -> Chosen:
-        """The choice by the logits ``[V]``, mixed with the memory; each call goes on from the last."""
-        chosen = self._next(logits)
-        if self._memory is not None:
-            self._memory.push(chosen.token_id)
-        return chosen
-
-    def _next(self, logits: torch.Tensor) -> Chosen:
-        scores = scores_of(logits) if self._memory is None else self._memory.mixed(logits)
-        if (allowed := self._healing.allowed) is not None:
-            return self._spelling(scores, allowed)
-        token_id = best_of(scores, self._branch + 1)[-1]
-        of_all = log_total(scores) if self._memory is None else 0.0  # mixed ones are log-probabilities
-        logprob = float(scores[token_id]) - of_all
-        self._branch = 0
-        if token_id in self._tokenizer.eos_ids:
-            return Chosen(token_id, logprob, ends_text=True)
-        return Chosen(token_id, logprob, self._stream.push(token_id))
-
-    def _spelling(self, scores: FloatArray, ids: Sequence[int]) -> Chosen:
-        """The choice among the tokens that spell what was taken back of the prompt."""
-        allowed = scores.take(ids)
-        place = best_of(allowed, 1)[0]
-        piece = self._tokenizer.decode([ids[place]])
-        if self._branch and self._healing.goes_beyond(piece):
-            place = best_of(allowed, self._branch + 1)[-1]
-            piece = self._tokenizer.decode([ids[place]])
-        new = self._healing.take(piece)
-        if new:
-            self._branch = 0
-        logprob = float(allowed[place]) - log_total(allowed)
-        return Chosen(ids[place], logprob, new, says_new=bool(new))

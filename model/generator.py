@@ -14,14 +14,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from model.candidates import CandidateReader
-from model.decoding import (
-    Decoded,
-    DecodingSession,
-    GreedyChoice,
-    Halt,
-    KvSession,
-    decode_greedily,
-)
+from model.choosing import GreedyChoice
+from model.decoding import Decoded, DecodingSession, Halt, KvSession, decode_greedily
 from model.drafting import DraftingSession
 from model.errors import ModelTooLarge
 from model.gate import Gate
@@ -210,14 +204,14 @@ class HfGenerator:
         if isinstance(logits, StopReason):
             decoded = Decoded(logits)
         else:
-            choice = GreedyChoice(
-                self.tokenizer, Healing(self._vocabulary, task.healed), rule.branch, interpolation
-            )
+            healing = Healing(self._vocabulary, task.healed)
+            choice = GreedyChoice(self.tokenizer, healing, rule.begin, interpolation)
             tracker = StopTracker(rule)
             decoded = decode_greedily(session, logits, choice, tracker, task.is_spent, halt, on_text)
         if isinstance(session, DraftingSession):
             decoded.n_forwards = session.n_forwards
-            self._recollection.keep(task.inputs.keys, rule.branch, decoded.token_ids)
+            if rule.begin is None:
+                self._recollection.keep(task.inputs.keys, decoded.token_ids)
         n_tokens = len(decoded.token_ids)
         return Generation(
             text=decoded.text,
@@ -230,6 +224,7 @@ class HfGenerator:
             n_forwards=decoded.n_forwards,
             prefill_ms=1000 * (prefilled - began),
             decode_ms=1000 * (time.perf_counter() - prefilled),
+            forks=tuple(decoded.forks),
         )
 
     def _drafting(
@@ -238,8 +233,8 @@ class HfGenerator:
         """A session that looks ahead, where there is something to look for."""
         if interpolation is None or not self._with_drafts or not isinstance(self._session, FastRuntime):
             return None
-        recalled = self._recollection.after(task.inputs.keys, rule.branch)
-        return DraftingSession(self._session, interpolation, recalled)
+        known = self._recollection.after(task.inputs.keys) if rule.begin is None else rule.begin.token_ids
+        return DraftingSession(self._session, interpolation, known)
 
     def _interpolation(self, task: Task) -> Interpolation | None:
         prompt = task.prompt

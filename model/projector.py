@@ -129,8 +129,10 @@ class HefProjector(nn.Module):
         return functional.rms_norm(outer, (self.config.hidden_size,), eps=1e-6) * (length * self.gain)
 
     @torch.no_grad()
-    def project(self, vectors: FloatArray, levels: Sequence[int], budget: int) -> FloatArray:
-        """``[K, M, D]`` of nodes, best first, to ``[P, H]``, worst first; P is at most `budget`.
+    def project(
+        self, vectors: FloatArray, levels: Sequence[int], budget: int, room: int | None = None
+    ) -> FloatArray:
+        """``[K, M, D]`` of nodes, best first, to ``[P, H]``, worst first; P is at most `budget` and `room`.
 
         Whole nodes only: P is a multiple of M, except under M, where the best node is pooled.
         """
@@ -139,6 +141,7 @@ class HefProjector(nn.Module):
             raise ValueError(f"{len(levels)} levels for {n_nodes} nodes: give one level a node")
         if any(not 0 <= level < N_LEVELS for level in levels):
             raise ValueError(f"levels are 0 (chunk) to {N_LEVELS - 1} (repository), got {list(levels)}")
+        budget = budget if room is None else min(budget, room)
         if n_nodes == 0 or budget <= 0:
             return np.zeros((0, self.config.hidden_size), dtype=np.float32)
         device = self.gain.device

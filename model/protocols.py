@@ -122,12 +122,20 @@ class Fuser(Protocol):
 class SlotPairs:
     """What a generator keeps of texts, to be taken over and not read: pairs of key and value (`model.slots`).
 
-    `heads` ``[T]`` say whose a pair is, counted through the layers; `numbers` ``[T, 2 S]`` are keys without
-    position, then values. Those of a head stand one after the other, the last of each where the text begins.
+    `heads` ``[T]`` say whose a pair is, counted through the layers, of `n_heads` in all; `numbers`
+    ``[T, 2 S]`` are keys without position, then values. Those of a head stand one after the other, the last
+    of each where the text begins. They are of `n_nodes` nodes.
     """
 
     heads: IntArray
     numbers: FloatArray
+    n_heads: int
+    n_nodes: int
+
+    @property
+    def worth(self) -> int:
+        """Pseudo-tokens that hold as much: each has a pair for every head."""
+        return -(-len(self.heads) // self.n_heads)
 
     def __len__(self) -> int:
         """Positions that they take: as many as one head has pairs at most."""
@@ -149,10 +157,13 @@ class Projector(Protocol):
     @property
     def model_id(self) -> str: ...
 
-    def project(self, vectors: FloatArray, levels: Sequence[int], budget: int) -> PseudoTokens:
-        """Vectors ``[K, M, D]`` of nodes, best first, to pseudo-tokens for at most `budget` positions.
+    def project(
+        self, vectors: FloatArray, levels: Sequence[int], budget: int, room: int | None = None
+    ) -> PseudoTokens:
+        """Vectors ``[K, M, D]`` of nodes, best first, to what at most `budget` pseudo-tokens hold.
 
-        `levels` holds each node's level: 0 chunk, 1 group, 2 file, 3 directory,
+        Pairs may take more positions than that, for one head has many and most have few; `room` is the most
+        positions. `levels` holds each node's level: 0 chunk, 1 group, 2 file, 3 directory,
         4 repository. K = 0 or budget = 0 gives none, the plain generator.
         """
         ...
@@ -217,12 +228,23 @@ class StopReason(StrEnum):
 
 
 @dataclass(frozen=True)
+class Fork:
+    """Where an answer might have gone on otherwise: its tokens up to there, and the other one.
+
+    `logprob` is that of all of them together, so that forks of several answers can be compared.
+    """
+
+    token_ids: tuple[int, ...]
+    logprob: float
+
+
+@dataclass(frozen=True)
 class StopRule:
     """When to stop decoding.
 
     `prefix` is the text before the cursor (its last lines suffice): the block mode reads
     from it the indentation and the open brackets. `deadline_s` is a `time.monotonic`
-    instant. `branch` picks the first token: 0 is the likeliest, 1 the second, and so on,
+    instant. `begin`, a fork of an earlier answer to the same prompt, is how the answer begins,
     which is how alternatives are made.
     """
 
@@ -230,7 +252,7 @@ class StopRule:
     mode: StopMode = StopMode.LINE
     prefix: str = ""
     deadline_s: float | None = None
-    branch: int = 0
+    begin: Fork | None = None
 
 
 @dataclass(frozen=True)
@@ -238,7 +260,7 @@ class Generation:
     """What came out, and what it cost; `n_forwards` are passes after the prompt's. Milliseconds.
 
     Positions of the prompt were in the cache (`n_reused`), read (`n_prefilled`), beforehand (`n_read_before`)
-    or as slots.
+    or as slots. At each token that was not given, `forks` has the likeliest others.
     """
 
     text: str
@@ -251,6 +273,7 @@ class Generation:
     n_forwards: int = 0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
+    forks: tuple[Fork, ...] = ()
 
 
 class FimOrder(StrEnum):

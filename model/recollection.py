@@ -12,22 +12,21 @@ from collections.abc import Sequence
 
 
 class Recollection:
-    """One sequence for each rank of the first token (`StopRule.branch`), the latest."""
+    """The latest sequence, of a prompt and what was decoded after it."""
 
     def __init__(self) -> None:
-        self._sequences: dict[int, tuple[int, ...]] = {}
+        self._known: tuple[int, ...] = ()
 
-    def after(self, keys: Sequence[int], branch: int) -> tuple[int, ...]:
+    def after(self, keys: Sequence[int]) -> tuple[int, ...]:
         """The tokens that followed a prompt of positions `keys` (`Inputs.keys`); none if it was another."""
-        known = self._sequences.get(branch, ())
-        return known[len(keys) :] if known[: len(keys)] == tuple(keys) else ()
+        return self._known[len(keys) :] if self._known[: len(keys)] == tuple(keys) else ()
 
-    def keep(self, keys: Sequence[int], branch: int, token_ids: Sequence[int]) -> None:
+    def keep(self, keys: Sequence[int], token_ids: Sequence[int]) -> None:
         """These tokens followed; fewer than are known to follow take nothing away."""
         decoded = (*keys, *token_ids)
-        if token_ids and self._sequences.get(branch, ())[: len(decoded)] != decoded:
-            self._sequences[branch] = decoded
+        if token_ids and self._known[: len(decoded)] != decoded:
+            self._known = decoded
 
     def clear(self) -> None:
         """Forgets everything."""
-        self._sequences.clear()
+        self._known = ()

@@ -26,6 +26,7 @@ from model.protocols import (
     CancelSignal,
     FimTemplate,
     FloatArray,
+    Fork,
     Fuser,
     Generation,
     OpenText,
@@ -179,7 +180,8 @@ class FakeGenerator:
         said: list[int] = []
         n_after_cancel = 0
         reason = StopReason.END_OF_TEXT
-        for token in self.tokenizer.encode(self.script(prompt_text, rule.branch)):
+        branch = 0 if rule.begin is None else rule.begin.token_ids[0]
+        for token in self.tokenizer.encode(self.script(prompt_text, branch)):
             stop = self._stop(token, said, rule, cancel)
             if stop is not None:
                 reason = stop
@@ -196,11 +198,12 @@ class FakeGenerator:
             text=self.tokenizer.decode(said),
             stop_reason=reason,
             token_ids=tuple(said),
-            mean_logprob=-0.1 * (1 + rule.branch),
+            mean_logprob=-0.1 * (1 + branch),
             n_reused=n_reused,
             n_prefilled=len(prompt.token_ids) - n_reused,
             prefill_ms=0.0,
             decode_ms=(time.perf_counter() - began) * 1000,
+            forks=(Fork((branch + 1,), -0.1 * (2 + branch)),),
         )
         self._last = prompt
         self.calls.append(GeneratorCall(prompt, prompt_text, rule, generation, n_after_cancel))
@@ -313,18 +316,20 @@ class FakeProjector:
     def __init__(self, hidden_size: int = 8) -> None:
         self.hidden_size = hidden_size
         self.model_id = f"fake-projector-{hidden_size}"
-        self.calls: list[tuple[int, tuple[int, ...], int]] = []
-        """(K, levels, budget) of each call."""
+        self.calls: list[tuple[int, tuple[int, ...], int, int | None]] = []
+        """(K, levels, budget, room) of each call."""
 
-    def project(self, vectors: FloatArray, levels: Sequence[int], budget: int) -> FloatArray:
+    def project(
+        self, vectors: FloatArray, levels: Sequence[int], budget: int, room: int | None = None
+    ) -> FloatArray:
         n_nodes, n_vectors, dimension = vectors.shape
         assert len(levels) == n_nodes, f"{len(levels)} levels for {n_nodes} nodes"
-        self.calls.append((n_nodes, tuple(levels), budget))
+        self.calls.append((n_nodes, tuple(levels), budget, room))
         rows = np.zeros((n_nodes * n_vectors, self.hidden_size), dtype=np.float32)
         width = min(dimension, self.hidden_size)
         rows[:, :width] = vectors.reshape(n_nodes * n_vectors, dimension)[:, :width]
         rows += np.repeat(np.asarray(levels, dtype=np.float32), n_vectors)[:, None]
-        return rows[:budget]
+        return rows[: budget if room is None else min(budget, room)]
 
 
 @dataclass

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from model.protocols import (
     Embedder,
+    Fork,
     Fuser,
     Generator,
     NeverCancelled,
@@ -72,7 +73,8 @@ def test_the_generator_stops_at_line_block_and_limit() -> None:
 
 def test_branches_and_scripts() -> None:
     generator = FakeGenerator(["one", "two"])
-    assert [_say(generator, "x", StopRule(9, branch=branch)) for branch in (0, 1, 2)] == ["one", "two", "two"]
+    begins = (None, Fork((1,), 0.0), Fork((2,), 0.0))
+    assert [_say(generator, "x", StopRule(9, begin=begin)) for begin in begins] == ["one", "two", "two"]
     assert _say(FakeGenerator(continuing("def f(x):\n    return x\n")), "def f(", StopRule(9)) == "x):"
     assert _say(FakeGenerator(inducing()), "load(path, strict)\nload(", StopRule(9)) == "path, strict)"
 

@@ -80,8 +80,12 @@ def _budgets(run: Report) -> dict[str, list[tuple[int, float]]]:
 
 
 def _exactness_against_budget(axes: Axes, run: Report) -> None:
+    """Other arms with context are lines across, to compare with."""
     for name, points in _budgets(run).items():
         axes.plot(*zip(*points, strict=True), marker="o", label=name)
+    for number, (name, figures) in enumerate(run["arms"].items()):
+        if arm_of(name).budget is None and arm_of(name).kind != NONE:
+            axes.axhline(figures["em"], color=f"C{number}", linestyle="--", label=name)
     axes.set(xlabel="budget, tokens", ylabel="exact match", ylim=(0, None))
     axes.legend(fontsize="small")
 

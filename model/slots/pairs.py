@@ -51,9 +51,9 @@ class Pairs:
     def _at(self, places: Tensor) -> Pairs:
         return Pairs(self.heads[places], self.numbers[places], self.scores[places])
 
-    def to_take_over(self) -> SlotPairs:
-        """For a prompt, without their scores."""
-        return SlotPairs(self.heads.numpy(), self.numbers.numpy())
+    def to_take_over(self, n_heads: int, n_nodes: int) -> SlotPairs:
+        """For a prompt, without their scores: of `n_nodes` texts, `n_heads` are all there are."""
+        return SlotPairs(self.heads.numpy(), self.numbers.numpy(), n_heads, n_nodes)
 
 
 def together(parts: Sequence[Pairs]) -> Pairs:

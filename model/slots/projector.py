@@ -6,7 +6,7 @@ one after the other, head by head; what was learnt changes them a little.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from model.layers import tensor_of
 from model.protocols import FloatArray, SlotPairs
 from model.slots.maps import SlotMaps
-from model.slots.pairs import PairFormat, together
+from model.slots.pairs import PairFormat, Pairs, together
 
 
 class SlotProjector:
@@ -33,18 +33,39 @@ class SlotProjector:
         learnt = "" if maps is None else f"-{maps.digest}"
         self.model_id = f"slots-{layout.n_layers}x{layout.n_kv_heads}x{layout.head_size}{learnt}"
 
-    def project(self, vectors: FloatArray, levels: Sequence[int], budget: int) -> SlotPairs:
-        """Nodes ``[K, M, D]``, best first, to pairs for at most `budget` positions, the best node's last.
+    def project(
+        self, vectors: FloatArray, levels: Sequence[int], budget: int, room: int | None = None
+    ) -> SlotPairs:
+        """Nodes ``[K, M, D]``, best first, to their pairs, the best node's last.
 
-        A head that has more pairs shows its best ones; most have far fewer.
+        Whole nodes, as long as there are no more pairs than `budget` pseudo-tokens have; of a best one that
+        has more its best pairs. Of a head at most `room`.
         """
         if len(vectors) != len(levels):
             raise ValueError(f"{len(levels)} levels for {len(vectors)} nodes: give one level a node")
+        n_heads = self._format.layout.n_heads
         if not len(vectors):
             numbers = np.zeros((0, 2 * self._format.layout.head_size), dtype=np.float32)
-            return SlotPairs(np.zeros(0, dtype=np.int64), numbers)
-        nodes = [self._format.unpacked(tensor_of(node, torch.device("cpu"))) for node in vectors[::-1]]
-        shown = together(nodes).best_of_heads(budget)
+            return SlotPairs(np.zeros(0, dtype=np.int64), numbers, n_heads, 0)
+        nodes = (self._format.unpacked(tensor_of(node, torch.device("cpu"))) for node in vectors)
+        fitting = _fitting(nodes, max(0, budget) * n_heads)
+        shown = together(fitting[::-1])
+        if room is not None:
+            shown = shown.best_of_heads(room)
         if self._maps is not None:
             shown = replace(shown, numbers=self._maps.applied(shown.heads, shown.numbers))
-        return shown.to_take_over()
+        return shown.to_take_over(n_heads, len(fitting) if len(shown) else 0)
+
+
+def _fitting(nodes: Iterable[Pairs], n_pairs: int) -> list[Pairs]:
+    """The first ones that have at most `n_pairs` together; at least the best pairs of the very first.
+
+    Fewer pairs of more nodes say less: what all would lose are pairs that copy (docs/log.md, 2026-12-01).
+    """
+    fitting: list[Pairs] = []
+    for node in nodes:
+        if fitting and len(node) > n_pairs:
+            break
+        fitting.append(node.best(n_pairs))
+        n_pairs -= len(fitting[-1])
+    return fitting

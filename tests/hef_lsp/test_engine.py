@@ -72,7 +72,8 @@ def test_an_invoked_request_gets_alternatives_each_once_best_first() -> None:
     made = rig(["foo()", "bar()", "foo()", "baz()"], completion=CompletionSettings(alternatives=4))
     request = request_at("x = ║\n", invoked=True, n_alternatives=9)
     assert [s.text for s in made.engine.complete(request, GO)] == ["foo()", "bar()", "baz()"]
-    assert [call.rule.branch for call in made.generator.calls] == [0, 1, 2, 3]
+    begins = [call.rule.begin for call in made.generator.calls]
+    assert begins == [None, *(call.generation.forks[0] for call in made.generator.calls[:3])]
     assert made.generator.calls[1].generation.n_prefilled == 0
 
 
@@ -167,7 +168,8 @@ def test_dense_mode_gives_pseudo_tokens_of_chunks_and_ancestors() -> None:
     pseudo_tokens = made.generator.calls[0].prompt.pseudo_tokens
     assert pseudo_tokens is not None and pseudo_tokens.shape == (12, 8)
     assert "load_config" not in made.generator.calls[0].prompt_text
-    assert made.bundle.projector.calls == [(3, (0, 3, 0), made.generator.context_window // 4)]  # type: ignore[union-attr]
+    room = made.generator.context_window // 4
+    assert made.bundle.projector.calls == [(3, (0, 3, 0), ContextSettings.pseudo_tokens, room)]  # type: ignore[union-attr]
     explanation = made.engine.last_explanation
     assert explanation is not None
     assert (explanation.mode, explanation.n_pseudo_tokens, explanation.notes) == ("dense", 12, ())
@@ -195,18 +197,42 @@ def test_slots_tell_the_texts_that_they_stand_for(as_slots: bool, monkeypatch: p
     view = view_of_all()
     view.ready.discard(WIDGET.node.digest)
     made = rig(["x"], view, ContextMode.DENSE)
-    slots = SlotPairs(np.zeros(3, dtype=np.int64), np.zeros((3, 4), dtype=np.float32))
+    slots = SlotPairs(np.zeros(3, dtype=np.int64), np.zeros((3, 4), dtype=np.float32), 2, 2)
     if as_slots:
         monkeypatch.setattr(made.bundle.projector, "project", lambda *_: slots)
     made.engine.complete(request_at("y = ║\n"), GO)
     told = made.generator.tokenizer.decode(made.generator.calls[0].prompt.told_ids)
     assert ("load_config" in told) is as_slots
+    explanation = made.engine.last_explanation
+    assert explanation is not None
+    assert explanation.n_pseudo_tokens == (2 if as_slots else 8)  # three pairs of two heads, two rows of four
     assert WIDGET.text.splitlines()[0] not in told
+
+
+@pytest.mark.parametrize(("budget", "used"), [(0, 0), (1, 1), (4, 1), (5, 2), (8, 2), (12, 3)])
+def test_what_the_budget_leaves_out_is_not_used(budget: int, used: int) -> None:
+    """Of three nodes of four vectors each."""
+    made = rig(["x"], view_of_all(), ContextMode.DENSE)
+    made.settings = Settings(context=ContextSettings(mode=ContextMode.DENSE, pseudo_tokens=budget))
+    made.engine.complete(request_at("y = ║\n"), GO)
+    explanation = made.engine.last_explanation
+    assert explanation is not None
+    assert [hit.used for hit in explanation.hits] == [True] * used + [False] * (3 - used)
+    assert explanation.n_pseudo_tokens == budget
+
+
+def test_slots_tell_no_text_that_they_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = rig(["x"], view_of_all(), ContextMode.DENSE)
+    slots = SlotPairs(np.zeros(3, dtype=np.int64), np.zeros((3, 4), dtype=np.float32), 2, 1)
+    monkeypatch.setattr(made.bundle.projector, "project", lambda *_: slots)
+    made.engine.complete(request_at("y = ║\n"), GO)
+    told = made.generator.tokenizer.decode(made.generator.calls[0].prompt.told_ids)
+    assert "load_config" in told and WIDGET.text.splitlines()[0] not in told
 
 
 def test_no_slots_tell_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     made = rig(["x"], view_of_all(), ContextMode.DENSE)
-    none = SlotPairs(np.zeros(0, dtype=np.int64), np.zeros((0, 4), dtype=np.float32))
+    none = SlotPairs(np.zeros(0, dtype=np.int64), np.zeros((0, 4), dtype=np.float32), 2, 0)
     monkeypatch.setattr(made.bundle.projector, "project", lambda *_: none)
     made.engine.complete(request_at("y = ║\n"), GO)
     prompt = made.generator.calls[0].prompt
@@ -360,7 +386,7 @@ def test_a_broken_projector_leaves_text() -> None:
 class _BrokenProjector:
     model_id = "broken"
 
-    def project(self, vectors: object, levels: object, budget: int) -> FloatArray:
+    def project(self, vectors: object, levels: object, budget: int, room: int) -> FloatArray:
         raise ValueError("shape")
 
 

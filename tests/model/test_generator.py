@@ -183,23 +183,6 @@ def test_too_many_pseudo_tokens_are_refused(generator: HfGenerator) -> None:
         said(generator, CODE, np.ones((CONTEXT_WINDOW, HIDDEN_SIZE), np.float32))
 
 
-def test_branches_begin_with_the_next_likeliest_tokens(loaded: LoadedModel, generator: HfGenerator) -> None:
-    ids = ending_in_a_mark(generator, CODE)
-    with torch.inference_mode():
-        ranked = loaded.model(torch.tensor([ids])).logits[0, -1].topk(3).indices.tolist()
-    got = [generator.generate(Prompt(ids), rule(1, branch=branch), NeverCancelled()) for branch in range(3)]
-    assert [one.token_ids[0] for one in got] == ranked
-    logprobs = [one.mean_logprob for one in got]
-    assert logprobs == sorted(logprobs, reverse=True)
-
-
-def test_branches_spell_the_last_word_and_then_differ(generator: HfGenerator) -> None:
-    got = [said(generator, CODE + "    ret", branch=branch) for branch in range(4)]
-    assert len({one.token_ids for one in got}) == 4
-    for one in got:
-        assert generator.tokenizer.decode(one.token_ids).lstrip().startswith("ret")
-
-
 @pytest.mark.parametrize("end", ["    ", "    ret", "x.", "    return first +", "\n"])
 def test_the_spelt_word_is_no_part_of_the_text(generator: HfGenerator, end: str) -> None:
     """The prompt's last word is read as text and decoded again; only what comes after it is said."""
@@ -403,7 +386,9 @@ def test_letters_of_several_tokens_come_out_whole(loaded: LoadedModel) -> None:
     """A random model says bytes at random; no piece may end within a character."""
     generator = HfGenerator(loaded)
     pieces: list[str] = []
-    for branch in range(6):
-        prompt = Prompt(tuple(generator.tokenizer.encode("🎉é" * 9)))
-        got = generator.generate(prompt, StopRule(20, branch=branch), NeverCancelled(), pieces.append)
+    prompt = Prompt(tuple(generator.tokenizer.encode("🎉é" * 9)))
+    forks = generator.generate(prompt, StopRule(20), NeverCancelled()).forks
+    assert len(forks) > 5
+    for begin in (None, *forks):
+        got = generator.generate(prompt, StopRule(20, begin=begin), NeverCancelled(), pieces.append)
         assert got.text.encode("utf-8", "strict").decode() == got.text

@@ -54,7 +54,7 @@ def pairs_of(layout: SlotLayout, seed: int = 0, n_slots: int = N_SLOTS) -> SlotP
         counts[layer, 0] = most
     heads = torch.arange(layout.n_heads).repeat_interleave(counts.flatten())
     numbers = torch.randn((len(heads), 2 * layout.head_size), generator=source)
-    return SlotPairs(heads.numpy(), numbers.numpy())
+    return SlotPairs(heads.numpy(), numbers.numpy(), layout.n_heads, 1)
 
 
 def said(runtime: FastRuntime, inputs: Inputs) -> torch.Tensor:

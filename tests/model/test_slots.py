@@ -154,8 +154,14 @@ def test_slots_are_filled_from_the_end() -> None:
 
 def test_pairs_take_as_many_positions_as_one_head_has_at_most() -> None:
     numbers = np.zeros((4, 2), dtype=np.float32)
-    assert len(SlotPairs(np.array([0, 0, 5, 0]), numbers)) == 3
-    assert len(SlotPairs(np.zeros(0, dtype=np.int64), numbers[:0])) == 0
+    assert len(SlotPairs(np.array([0, 0, 5, 0]), numbers, 6, 1)) == 3
+    assert len(SlotPairs(np.zeros(0, dtype=np.int64), numbers[:0], 6, 0)) == 0
+
+
+@pytest.mark.parametrize(("n_pairs", "worth"), [(0, 0), (1, 1), (6, 1), (7, 2)])
+def test_pairs_are_worth_as_many_pseudo_tokens_as_they_would_fill(n_pairs: int, worth: int) -> None:
+    pairs = SlotPairs(np.zeros(n_pairs, dtype=np.int64), np.zeros((n_pairs, 2), dtype=np.float32), 6, 1)
+    assert pairs.worth == worth
 
 
 def test_pairs_are_named_by_their_content(parts: Parts) -> None:
@@ -253,9 +259,35 @@ def test_the_best_node_stands_last(parts: Parts) -> None:
         assert np.array_equal(among[len(among) - len(alone) :], alone)
 
 
-def test_no_head_shows_more_than_the_budget_and_those_it_shows_are_its_best(parts: Parts) -> None:
+def test_a_budget_is_of_whole_nodes_the_best_ones(parts: Parts) -> None:
+    vectors, n_heads = parts.fuser.encode([TEXT, OTHER, TEXT + OTHER]), parts.runtime.layout.n_heads
+    assert parts.fuser.format.n_pairs == 4 * n_heads
+    for budget, n_shown in ((4, 1), (7, 1), (8, 2), (11, 2), (12, 3), (100, 3)):
+        shown = parts.projector.project(vectors, [0, 0, 0], budget)
+        wanted = parts.projector.project(vectors[:n_shown], [0] * n_shown, 1000)
+        assert len(shown.heads) == n_shown * parts.fuser.format.n_pairs
+        assert (shown.n_nodes, shown.worth) == (n_shown, 4 * n_shown)
+        assert np.array_equal(shown.heads, wanted.heads) and np.array_equal(shown.numbers, wanted.numbers)
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3])
+def test_of_a_node_that_is_larger_than_the_budget_the_best_pairs_are_shown(parts: Parts, budget: int) -> None:
     vectors = parts.fuser.encode([TEXT, OTHER])
-    shown = parts.projector.project(vectors, [0, 0], 3)
+    shown, whole = parts.projector.project(vectors, [0, 0], budget), parts.unpacked(vectors[0])
+    best = whole.scores.topk(budget * parts.runtime.layout.n_heads).indices.sort().values
+    assert np.array_equal(shown.heads, whole.heads[best].numpy())
+    assert np.array_equal(shown.numbers, whole.numbers[best].numpy())
+
+
+def test_a_node_that_says_nothing_takes_nothing_of_the_budget(parts: Parts) -> None:
+    vectors = parts.fuser.encode(["", TEXT, OTHER])
+    shown = parts.projector.project(vectors, [0, 0, 0], 8)
+    assert len(shown.heads) == 2 * parts.fuser.format.n_pairs
+
+
+def test_no_head_takes_more_room_than_there_is_and_those_it_shows_are_its_best(parts: Parts) -> None:
+    vectors = parts.fuser.encode([TEXT, OTHER])
+    shown = parts.projector.project(vectors, [0, 0], 1000, room=3)
     assert len(shown) == 3
     both = together([parts.unpacked(vector) for vector in vectors[::-1]])
     head = int(torch.bincount(both.heads).argmax())
@@ -267,7 +299,7 @@ def test_no_head_shows_more_than_the_budget_and_those_it_shows_are_its_best(part
 @pytest.mark.parametrize("budget", [0, -1])
 def test_without_a_budget_nothing_is_shown(parts: Parts, budget: int) -> None:
     pairs = parts.projector.project(parts.fuser.encode([TEXT]), [0], budget)
-    assert len(pairs) == len(pairs.numbers) == 0
+    assert len(pairs) == len(pairs.numbers) == pairs.n_nodes == 0
 
 
 def test_without_nodes_nothing_is_shown(parts: Parts) -> None:
@@ -385,7 +417,7 @@ def test_pairs_of_another_generator_are_refused(parts: Parts, change: str) -> No
     head = layout.n_heads if change == "head" else 0
     numbers = np.zeros((1, 2 * layout.head_size + (change == "width")), dtype=np.float32)
     with pytest.raises(ValueError, match="another generator's"):
-        said(parts, Prompt(parts.ids(TAIL), SlotPairs(np.array([head]), numbers)))
+        said(parts, Prompt(parts.ids(TAIL), SlotPairs(np.array([head]), numbers, layout.n_heads, 1)))
 
 
 def test_a_model_without_our_runtime_takes_no_slots(parts: Parts) -> None:

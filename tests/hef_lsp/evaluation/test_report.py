@@ -119,6 +119,11 @@ def test_a_page_with_plots_is_the_same_each_time() -> None:
     assert "dense:8" in page and page.count("<table>") == 3
 
 
+def test_a_budget_is_drawn_beside_what_has_none() -> None:
+    (picture,) = (one for one in pictures_of(report()) if "budget, tokens" in one)
+    assert ">dense</text>" in picture and ">text</text>" in picture and ">none</text>" not in picture
+
+
 def test_without_a_budget_there_are_four_plots() -> None:
     run = report()
     run["arms"].pop("dense:8")
