@@ -21,7 +21,8 @@ from indexer.languages import line_comment
 from indexer.retriever import Query, near_text, query_text
 from indexer.shared import worth_telling
 from model.prompt import Snippet
-from model.protocols import Embedder, Fuser, Generator, Projector, PseudoTokens, SlotPairs
+from model.protocols import Embedder, Fuser, Generator, Projector, PseudoTokens
+from model.slot_pairs import SlotPairs
 
 if TYPE_CHECKING:
     from hef_lsp.remembering import Remembered

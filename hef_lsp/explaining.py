@@ -13,7 +13,8 @@ from hef_lsp.context import Context
 from hef_lsp.explanation import ExplainedHit, Explanation, StageClock
 from hef_lsp.request import CompletionRequest
 from model.prompt import BuiltPrompt
-from model.protocols import Generation, PseudoTokens, SlotPairs
+from model.protocols import Generation, PseudoTokens
+from model.slot_pairs import SlotPairs
 
 
 def explanation_of(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hef_lsp.stage_guard import StageGuard
-from model.protocols import FloatArray, Generator, Projector, PseudoTokens, SlotPairs
+from model.protocols import FloatArray, Generator, Projector, PseudoTokens
+from model.slot_pairs import SlotPairs
 
 if TYPE_CHECKING:
     from indexer.retriever import Hit

@@ -18,8 +18,9 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from model.choosing import GreedyChoice, Others
-from model.protocols import FloatArray, Fork, PseudoTokens, SlotPairs, StopReason
+from model.protocols import FloatArray, Fork, PseudoTokens, StopReason
 from model.readings.reading import Run
+from model.slot_pairs import SlotPairs
 from model.stopping import Stop, StopTracker
 
 CPU_CHUNK = 128

@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from hashlib import blake2b
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.exact_memory import ExactMemory
+from model.slot_pairs import SlotPairs
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -116,35 +116,6 @@ class Fuser(Protocol):
         Masked children have no effect on the result, nor has the padding they stand for.
         """
         ...
-
-
-@dataclass(frozen=True, eq=False)
-class SlotPairs:
-    """What a generator keeps of texts, to be taken over and not read: pairs of key and value (`model.slots`).
-
-    `heads` ``[T]`` say whose a pair is, counted through the layers, of `n_heads` in all; `numbers`
-    ``[T, 2 S]`` are keys without position, then values. Those of a head stand one after the other, the last
-    of each where the text begins. They are of `n_nodes` nodes.
-    """
-
-    heads: IntArray
-    numbers: FloatArray
-    n_heads: int
-    n_nodes: int
-
-    @property
-    def worth(self) -> int:
-        """Pseudo-tokens that hold as much: each has a pair for every head."""
-        return -(-len(self.heads) // self.n_heads)
-
-    def __len__(self) -> int:
-        """Positions that they take: as many as one head has pairs at most."""
-        return int(np.bincount(self.heads).max()) if len(self.heads) else 0
-
-    @cached_property
-    def digest(self) -> bytes:
-        """Of their content."""
-        return blake2b(self.heads.tobytes() + self.numbers.tobytes(), digest_size=8).digest()
 
 
 PseudoTokens = FloatArray | SlotPairs

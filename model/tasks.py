@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from model.decoding import Decoded, Inputs
 from model.healing import Vocabulary
 from model.loading import LoadedModel
-from model.protocols import Prompt, PseudoTokens, SlotPairs, StopRule
+from model.protocols import Prompt, PseudoTokens, StopRule
 from model.readings.standing import FilePart, Standing
+from model.slot_pairs import SlotPairs
 from model.slots.layout import SlotLayout
 from model.slots.reader import introduction_of
 

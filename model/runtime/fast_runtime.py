@@ -18,7 +18,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from model.decoding import CPU_CHUNK, GPU_CHUNK, Halt, Inputs, n_same
-from model.protocols import SlotPairs, StopReason
+from model.protocols import StopReason
 from model.runtime.attention import Attention
 from model.runtime.compact import (
     READING_ROWS,
@@ -36,6 +36,7 @@ from model.runtime.plan import NO_CHANGES, Changes, emptied, plan_of, why_unsupp
 from model.runtime.recorded_layers import RecordedLayers
 from model.runtime.row_costs import ASSUMED, FEW_ROUNDS, MOST_ROWS, fastest_of, measured
 from model.runtime.static_cache import FIRST_CAPACITY, StaticCache, TakenPairs
+from model.slot_pairs import SlotPairs
 from model.slots.layout import SlotLayout, standing_at_end, turned_keys
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.protocols import SlotPairs
 from model.runtime.plan import Plan
+from model.slot_pairs import SlotPairs
 
 
 @dataclass(frozen=True)

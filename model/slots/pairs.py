@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.multiples import filled_up
-from model.protocols import VECTOR_BLOCK, SlotPairs
+from model.protocols import VECTOR_BLOCK
+from model.slot_pairs import SlotPairs
 from model.slots.layout import SlotLayout, places_among_equals
 
 N_LISTS = 3

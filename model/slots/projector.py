@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from model.layers import tensor_of
-from model.protocols import FloatArray, SlotPairs
+from model.protocols import FloatArray
+from model.slot_pairs import SlotPairs
 from model.slots.maps import SlotMaps
 from model.slots.pairs import PairFormat, Pairs, together
 

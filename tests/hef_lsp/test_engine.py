@@ -28,7 +28,8 @@ from hef_lsp.settings import CompletionSettings, ContextMode, ContextSettings, S
 from indexer.hierarchy import NodeKind
 from indexer.likest_lines import FileLine
 from indexer.suffix_index import SuffixIndex
-from model.protocols import FloatArray, NeverCancelled, SlotPairs, StopMode, StopReason
+from model.protocols import FloatArray, NeverCancelled, StopMode, StopReason
+from model.slot_pairs import SlotPairs
 
 GO = NeverCancelled()
 LOADER = chunk_hit("lib/config.py", "def load_config(path, strict):\n    return parse(path)\n")

@@ -12,11 +12,11 @@ from test_runtime_attention import model_with
 from test_runtime_compact import model_of_levels, tokens
 
 from model.decoding import Inputs
-from model.protocols import SlotPairs
 from model.runtime import static_cache
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
 from model.runtime.fixed_steps import FixedSteps
+from model.slot_pairs import SlotPairs
 from model.slots.layout import SlotLayout
 from tests.needed_kernels import HAS_KERNEL
 

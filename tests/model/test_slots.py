@@ -12,19 +12,11 @@ from indexer.packed import packed, packed_size, unpacked
 from model.decoding import Inputs
 from model.generator import HfGenerator
 from model.loading import LoadedModel
-from model.protocols import (
-    FloatArray,
-    Generation,
-    Interrupted,
-    NeverCancelled,
-    Prompt,
-    SlotPairs,
-    StopReason,
-    StopRule,
-)
+from model.protocols import FloatArray, Generation, Interrupted, NeverCancelled, Prompt, StopReason, StopRule
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
 from model.runtime.plan import plan_of
+from model.slot_pairs import SlotPairs
 from model.slots.fuser import MAX_CHILDREN, SlotFuser, filled_slots_of
 from model.slots.layout import SlotLayout, standing_at_end
 from model.slots.pairs import PairFormat, Pairs, pairs_of, together

@@ -10,22 +10,14 @@ from fakes import ManualCancel
 from model.decoding import Inputs
 from model.generator import HfGenerator
 from model.loading import LoadedModel
-from model.protocols import (
-    NEVER,
-    Generation,
-    Interrupted,
-    OpenText,
-    Prompt,
-    SlotPairs,
-    StopMode,
-    StopRule,
-)
+from model.protocols import NEVER, Generation, Interrupted, OpenText, Prompt, StopMode, StopRule
 from model.readings.open_files import OpenFiles
 from model.readings.reader import BEFORE, OpenFileReader
 from model.readings.reading import PIECE, Reading, Run
 from model.readings.standing import READ_ANYWAY
 from model.runtime.compact import Weights
 from model.runtime.fast_runtime import FastRuntime
+from model.slot_pairs import SlotPairs
 from model.slots.fuser import SlotFuser
 from model.slots.projector import SlotProjector
 from model.slots.reader import AGAIN, SlotReader, introduction_of
