@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 LARGEST_ANSWER = 2
 """At most one part in so many of the context window is kept free for new tokens."""
 
+MOST_TRIES = 2
+"""Generations for each suggestion that is wanted: a fork may end in a text that is known."""
+
 STOP_PREFIX_CHARS = 4000
 """Of the text before the cursor, for the generator's stop rule: enough for any sane open bracket."""
 
@@ -235,13 +238,15 @@ class CompletionEngine:
     def _generate(
         self, job: _Job, built: BuiltPrompt, cancel: CancelSignal, clock: StageClock
     ) -> list[Generation] | None:
-        """One generation for each alternative there is time for, None after a cancel.
+        """As many different ones as are wanted and there is time for, None after a cancel.
 
         They share deadline and KV cache.
         """
         generations: list[Generation] = []
         forks: list[Fork] = []
-        for _ in range(job.n_wanted):
+        for _ in range(MOST_TRIES * job.n_wanted):
+            if len({generation.text for generation in generations}) == job.n_wanted:
+                break
             if generations and not (forks and _has_time_for_another(job, generations[-1])):
                 break
             rule = StopRule(

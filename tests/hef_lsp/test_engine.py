@@ -23,7 +23,7 @@ from engine_rig import (
 )
 from fakes import FAKE_FIM, FakeGenerator, ManualCancel, fake_bundle, inducing
 
-from hef_lsp.engine import Suggestion
+from hef_lsp.engine import MOST_TRIES, Suggestion
 from hef_lsp.settings import CompletionSettings, ContextMode, ContextSettings, Settings
 from indexer.hierarchy import NodeKind
 from indexer.likest_lines import FileLine
@@ -70,12 +70,19 @@ def test_multiline_can_be_switched_off() -> None:
 
 
 def test_an_invoked_request_gets_alternatives_each_once_best_first() -> None:
-    made = rig(["foo()", "bar()", "foo()", "baz()"], completion=CompletionSettings(alternatives=4))
+    made = rig(["foo()", "bar()", "foo()", "baz()", "too()"], completion=CompletionSettings(alternatives=3))
     request = request_at("x = ║\n", invoked=True, n_alternatives=9)
     assert [s.text for s in made.engine.complete(request, GO)] == ["foo()", "bar()", "baz()"]
     begins = [call.rule.begin for call in made.generator.calls]
     assert begins == [None, *(call.generation.forks[0] for call in made.generator.calls[:3])]
     assert made.generator.calls[1].generation.n_prefilled == 0
+
+
+def test_who_has_nothing_else_to_say_is_not_asked_for_ever() -> None:
+    made = rig(["foo()"])
+    request = request_at("x = ║\n", invoked=True, n_alternatives=3)
+    assert [s.text for s in made.engine.complete(request, GO)] == ["foo()"]
+    assert len(made.generator.calls) == 3 * MOST_TRIES
 
 
 def test_the_first_alternative_does_not_wait_for_slow_ones_and_who_asks_again_gets_more() -> None:
