@@ -225,7 +225,7 @@ class CompletionEngine:
             self._log.add(explanation)
         if texts or _ended_by_itself(generations):
             # Who asks again for more gets them: what was said before is decoded in no time.
-            n_asked = len(generations)
+            n_asked = _n_asked(job, generations)
             self._store.put(job.place, texts, job.multiline, n_asked, context.sources, explanation)
         return [_suggestion(job.request, text) for text in texts]
 
@@ -245,7 +245,7 @@ class CompletionEngine:
         generations: list[Generation] = []
         forks: list[Fork] = []
         for _ in range(MOST_TRIES * job.n_wanted):
-            if len({generation.text for generation in generations}) == job.n_wanted:
+            if _n_different(generations) == job.n_wanted:
                 break
             if generations and not (forks and _has_time_for_another(job, generations[-1])):
                 break
@@ -255,6 +255,7 @@ class CompletionEngine:
                 prefix=job.request.told.prefix[-STOP_PREFIX_CHARS:],
                 deadline_s=job.deadline_s,
                 begin=_likeliest_of(forks),
+                wants_forks=job.n_wanted > 1,
             )
             generation = self._guard.attempt(
                 "the generator", partial(self._models.generator.generate, built.prompt, rule, cancel)
@@ -268,6 +269,16 @@ class CompletionEngine:
             generations.append(generation)
             forks += generation.forks
         return generations
+
+
+def _n_asked(job: _Job, generations: Sequence[Generation]) -> int:
+    """For how many suggestions these are the answer: for all that were wanted, unless it was broken off."""
+    went_through = len(generations) == MOST_TRIES * job.n_wanted
+    return job.n_wanted if went_through else _n_different(generations)
+
+
+def _n_different(generations: Sequence[Generation]) -> int:
+    return len({generation.text for generation in generations})
 
 
 def _likeliest_of(forks: list[Fork]) -> Fork | None:

@@ -13,7 +13,7 @@ import torch
 
 from model.healing import Healing
 from model.interpolation import Interpolation
-from model.protocols import Fork
+from model.protocols import StopRule
 from model.scores import best_of, log_total, scores_of
 from model.tokenization import HfTokenizer, TextStream
 
@@ -40,20 +40,21 @@ class Chosen:
 
 
 class GreedyChoice:
-    """The tokens of `begin`, then always the likeliest."""
+    """The tokens that `rule` gives, then always the likeliest."""
 
     def __init__(
         self,
         tokenizer: HfTokenizer,
         healing: Healing,
-        begin: Fork | None = None,
+        rule: StopRule,
         memory: Interpolation | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._memory = memory
         self._healing = healing
-        self._begin = begin
-        self._left = [] if begin is None else list(reversed(begin.token_ids))
+        self._begin = rule.begin
+        self._left = [] if rule.begin is None else list(reversed(rule.begin.token_ids))
+        self._n_best = 1 + (RUNNERS_UP if rule.wants_forks else 0)
         self._stream = TextStream(tokenizer)
 
     def next(self, logits: torch.Tensor) -> Chosen:
@@ -78,7 +79,7 @@ class GreedyChoice:
             scores = scores.take(allowed)
         # Mixed ones are log-probabilities, unless only a part of them counts.
         total = log_total(scores) if self._memory is None or allowed is not None else 0.0
-        places = best_of(scores, 1 + RUNNERS_UP)
+        places = best_of(scores, self._n_best)
         logprobs = [float(scores[place]) - total for place in places]
         (token_id, logprob), *others = zip(_ids(places, allowed), logprobs, strict=True)
         return self._chosen(token_id, logprob, tuple(other for other in others if self._says_else(other[0])))

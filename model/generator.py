@@ -205,7 +205,7 @@ class HfGenerator:
             decoded = Decoded(logits)
         else:
             healing = Healing(self._vocabulary, task.healed)
-            choice = GreedyChoice(self.tokenizer, healing, rule.begin, interpolation)
+            choice = GreedyChoice(self.tokenizer, healing, rule, interpolation)
             tracker = StopTracker(rule)
             decoded = decode_greedily(session, logits, choice, tracker, task.is_spent, halt, on_text)
         if isinstance(session, DraftingSession):

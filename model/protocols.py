@@ -216,7 +216,7 @@ class StopRule:
     `prefix` is the text before the cursor (its last lines suffice): the block mode reads
     from it the indentation and the open brackets. `deadline_s` is a `time.monotonic`
     instant. `begin`, a fork of an earlier answer to the same prompt, is how the answer begins,
-    which is how alternatives are made.
+    which is how alternatives are made; forks are looked for only if `wants_forks`.
     """
 
     max_tokens: int
@@ -224,6 +224,7 @@ class StopRule:
     prefix: str = ""
     deadline_s: float | None = None
     begin: Fork | None = None
+    wants_forks: bool = False
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,8 @@ class Generation:
     """What came out, and what it cost; `n_forwards` are passes after the prompt's. Milliseconds.
 
     Positions of the prompt were in the cache (`n_reused`), read (`n_prefilled`), beforehand (`n_read_before`)
-    or as slots. At each token that was not given, `forks` has the likeliest others.
+    or as slots. At each token that was not given, `forks` has the likeliest others, if
+    they were wanted.
     """
 
     text: str

@@ -76,6 +76,23 @@ def test_an_invoked_request_gets_alternatives_each_once_best_first() -> None:
     begins = [call.rule.begin for call in made.generator.calls]
     assert begins == [None, *(call.generation.forks[0] for call in made.generator.calls[:3])]
     assert made.generator.calls[1].generation.n_prefilled == 0
+    assert all(call.rule.wants_forks for call in made.generator.calls)
+
+
+def test_what_was_broken_off_before_so_many_differed_is_asked_for_again() -> None:
+    n_answers = iter(range(3))
+
+    def twice_the_same(_prompt: str, _branch: int) -> str:
+        if next(n_answers, None) == 2:
+            raise RuntimeError("the third")
+        return "foo()"
+
+    made = rig(twice_the_same)
+    request = request_at("x = ║\n", invoked=True, n_alternatives=2)
+    assert [s.text for s in made.engine.complete(request, GO)] == ["foo()"]
+    assert made.engine.lookup(request) is None
+    assert [s.text for s in made.engine.complete(request, GO)] == ["foo()"]
+    assert made.engine.lookup(request) is not None, "this time there was nothing else to say"
 
 
 def test_who_has_nothing_else_to_say_is_not_asked_for_ever() -> None:
@@ -99,6 +116,7 @@ def test_an_automatic_request_gets_one() -> None:
     made = rig(["foo()", "bar()"])
     assert len(made.engine.complete(request_at("x = ║\n", n_alternatives=3), GO)) == 1
     assert len(made.generator.calls) == 1
+    assert not made.generator.calls[0].rule.wants_forks
 
 
 def test_nothing_to_say_is_no_error() -> None:

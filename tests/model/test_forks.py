@@ -38,7 +38,7 @@ def ids_of(loaded: LoadedModel, text: str = CODE) -> tuple[int, ...]:
 def answer(
     generator: HfGenerator, prompt: Prompt, begin: Fork | None = None, n_tokens: int = N_TOKENS
 ) -> Generation:
-    rule = StopRule(n_tokens, StopMode.BLOCK, "x\n", begin=begin)
+    rule = StopRule(n_tokens, StopMode.BLOCK, "x\n", begin=begin, wants_forks=True)
     return generator.generate(prompt, rule, NeverCancelled())
 
 
@@ -82,6 +82,13 @@ def test_an_answer_begins_as_it_is_told_and_goes_on_greedily(loaded: LoadedModel
         assert all(len(deeper.token_ids) > n_given for deeper in got.forks)
         assert all(deeper.token_ids[:n_given] == fork.token_ids for deeper in got.forks)
         assert all(deeper.logprob <= fork.logprob + 1e-3 for deeper in got.forks)
+
+
+def test_without_being_asked_nothing_is_said_of_forks(loaded: LoadedModel) -> None:
+    prompt, generator = Prompt(ids_of(loaded)), HfGenerator(loaded)
+    wanted = answer(generator, prompt)
+    got = generator.generate(prompt, StopRule(N_TOKENS, StopMode.BLOCK, "x\n"), NeverCancelled())
+    assert (got.token_ids, got.forks) == (wanted.token_ids, ())
 
 
 def test_after_an_alternative_the_answer_is_what_it_was(loaded: LoadedModel) -> None:

@@ -387,7 +387,7 @@ def test_letters_of_several_tokens_come_out_whole(loaded: LoadedModel) -> None:
     generator = HfGenerator(loaded)
     pieces: list[str] = []
     prompt = Prompt(tuple(generator.tokenizer.encode("🎉é" * 9)))
-    forks = generator.generate(prompt, StopRule(20), NeverCancelled()).forks
+    forks = generator.generate(prompt, StopRule(20, wants_forks=True), NeverCancelled()).forks
     assert len(forks) > 5
     for begin in (None, *forks):
         got = generator.generate(prompt, StopRule(20, begin=begin), NeverCancelled(), pieces.append)
