@@ -180,7 +180,8 @@ def test_drafts_and_steps_say_the_same_to_the_last_bit(make: type, n_threads: in
 
 
 @own_kernel
-def test_a_prompt_says_the_same_however_it_is_cut() -> None:
+def test_a_prompt_says_the_same_however_it_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    always(monkeypatch, Weights.KERNEL)
     ids = tuple(token % 300 for token in tokens(3 * CPU_CHUNK))
     runtime = FastRuntime(model_of_levels(), Weights.KERNEL)
     whole = runtime.prefill(Inputs((), None, ids), lambda: None)
