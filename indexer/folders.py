@@ -13,17 +13,11 @@ def n_shared(one: Sequence[str], other: Sequence[str]) -> int:
     )
 
 
-class Nearness(dict[str, float]):
-    """Of files to one file, by their paths, worked out when asked: 1/2 in its folder, the less the more
-    folders lie between.
-    """
+def folders_of(path: str) -> tuple[str, ...]:
+    """Those that a file lies in, from the top."""
+    return tuple(path.split("/")[:-1])
 
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._folders = path.split("/")[:-1]
 
-    def __missing__(self, path: str) -> float:
-        folders = path.split("/")[:-1]
-        n_between = len(folders) + len(self._folders) - 2 * n_shared(folders, self._folders)
-        self[path] = 1.0 / (2.0 + n_between)
-        return self[path]
+def nearness(one: Sequence[str], other: Sequence[str]) -> float:
+    """Of files in these folders: 1/2 in the same, the less the more folders lie between."""
+    return 1.0 / (2.0 + len(one) + len(other) - 2 * n_shared(one, other))

@@ -1,78 +1,141 @@
 """What followed the last words where they stood before: which tokens, how often, and how near.
 
-Owns the way from places to the candidates of a match. Which places a match has is `indexer.suffix_session`.
+Owns the way from places to the candidates of matches. Which places a match has is `indexer.suffix_session`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
-from indexer.folders import Nearness
-from indexer.suffix_index import LiveSegment
-from indexer.suffix_segment import grouped
+from indexer.numbered_files import NumberedFiles
+from indexer.suffix_segment import Segment, Tokens, begins_anew, grouped
 from model.exact_memory import Candidate, Match
 from model.protocols import IntArray
 
 MOST_COMPARED = 8
-"""Places of a candidate whose nearness is compared."""
-OWN = ""
-"""Stands for the target file up to the cursor."""
+"""Places of a candidate in each source whose nearness is compared."""
+Floats = NDArray[np.float64]
+Found = tuple[int, IntArray, float]
+"""Places of a source, whose number this is, and for how many each stands."""
 
-Found = tuple[LiveSegment, IntArray, float]
-"""Some places of a source, and for how many each stands."""
+
+@dataclass(frozen=True, eq=False)
+class _Said:
+    """What stands at the places of some matches, all ``[n]``: a match's together, in it a token's, in these
+    a source's. `matches` are numbers, `tokens` plus one.
+    """
+
+    matches: NDArray[np.uint8]
+    tokens: Tokens
+    places: IntArray
+    weights: Floats
 
 
 class Followers:
-    """As seen from the file `path`."""
+    """In numbered files, those of segments that do not change, and in the open file, of which `own` is what
+    stands before the cursor; as seen from the file `path`.
 
-    def __init__(self, path: str) -> None:
-        self._nearness = Nearness(path)
+    What is asked of all sources, and for all matches, is one question to numpy here: with few places it is
+    the number of questions that takes time.
+    """
 
-    def match(self, length: int, found: Sequence[Found], most: int) -> Match:
-        """What followed the last `length` words at the places `found`; `most` candidates at most."""
-        found = [one for one in found if len(one[1])]
-        sizes = [len(places) for _, places, _ in found]
-        tokens = np.concatenate([source.segment.stored.take(places) for source, places, _ in found])
-        weights = np.repeat([weight for _, _, weight in found], sizes)
+    def __init__(self, path: str, files: NumberedFiles, own: Segment | None) -> None:
+        self._files = files
+        self._near = files.nearness_to(path)
+        self._end = int(files.bases[-1])
+        self._segments = [*files.segments] if own is None else [own, *files.segments]
+        bases: list[int] = files.bases[:-1].tolist()
+        self._bases = bases if own is None else [self._end, *bases]
+        """Of the sources as they are numbered: the open file first, whose places come after all others'."""
+
+    def matches(self, found: Sequence[tuple[int, Sequence[Found]]], most: int) -> tuple[Match, ...]:
+        """What followed the last so many words at these places; `most` candidates of each match at most."""
+        if not found:
+            return ()
+        said = self._said([(number, *one) for number, (_, some) in enumerate(found) for one in some])
+        begins = (begins_anew(said.tokens) | begins_anew(said.matches)).nonzero()[0]
+        counts, matches = np.add.reduceat(said.weights, begins), said.matches.take(begins)
+        firsts = matches.searchsorted(np.arange(len(found)))
+        by_count = np.lexsort((-counts, matches))
+        best = by_count[np.arange(len(counts)) - firsts.take(matches) < most]
+        cuts = matches.take(best).searchsorted(np.arange(len(found) + 1)).tolist()
+        candidates = self._candidates(said, np.append(begins, len(said.tokens)), best, counts, cuts)
+        supports = np.add.reduceat(counts, firsts).tolist()
+        return tuple(
+            Match(length, round(support), tuple(candidates[begin:end]))
+            for (length, _), support, (begin, end) in zip(found, supports, pairwise(cuts), strict=True)
+        )
+
+    def likeliest(self, found: Sequence[Found]) -> int:
+        """The token that stands at most of these places."""
+        tokens = np.concatenate([self._segments[number].stored.take(places) for number, places, _ in found])
+        weights = np.array([weight for *_, weight in found]).repeat([len(places) for _, places, _ in found])
         by_token, edges = grouped(tokens)
         counts = np.add.reduceat(weights.take(by_token), edges[:-1])
-        sources = [0, *accumulate(sizes)]
-        candidates: list[Candidate] = []
-        for group in (-counts).argsort(kind="stable")[:most].tolist():
-            said = by_token[edges[group] : edges[group + 1]]
-            token, count = int(tokens[said[0]]) - 1, round(float(counts[group]))
-            candidates.append(
-                self._candidate(token, count, list(_split(said, sources, found)), not candidates)
+        return int(tokens[by_token[edges[counts.argmax()]]]) - 1
+
+    def _said(self, parts: Sequence[tuple[int, int, IntArray, float]]) -> _Said:
+        sizes = [len(places) for *_, places, _ in parts]
+        tokens = np.concatenate(
+            [self._segments[number].stored.take(places) for _, number, places, _ in parts]
+        )
+        places = np.concatenate([places + self._bases[number] for _, number, places, _ in parts])
+        matches = np.array([match for match, *_ in parts], np.uint8).repeat(sizes)
+        weights = np.array([weight for *_, weight in parts]).repeat(sizes)
+        order = tokens.argsort(kind="stable")
+        order = order.take(matches.take(order).argsort(kind="stable"))
+        return _Said(matches.take(order), tokens.take(order), places.take(order), weights.take(order))
+
+    def _candidates(
+        self, said: _Said, edges: IntArray, best: IntArray, counts: Floats, cuts: Sequence[int]
+    ) -> list[Candidate]:
+        """Of the groups `best` of those at `edges` in `said`; those at `cuts` are the first of a match."""
+        begins, ends = edges.take(best).tolist(), edges.take(best + 1).tolist()
+        places = np.concatenate([said.places[a:b] for a, b in zip(begins, ends, strict=True)])
+        starts = [0, *accumulate(b - a for a, b in zip(begins, ends, strict=True))]
+        n_own = np.add.reduceat(places >= self._end, starts[:-1], dtype=np.int64).tolist()
+        compared = self._compared(places, starts)
+        near = self._nearness_of(places.take(compared))
+        firsts = compared.searchsorted(starts).tolist()
+        ahead: list[tuple[int, ...]] = [()] * len(best)
+        for lead in cuts[:-1]:
+            if n_own[lead]:
+                nearest = places[starts[lead] : starts[lead] + n_own[lead]].max()
+            else:
+                nearest = places[compared[firsts[lead] + near[firsts[lead] : firsts[lead + 1]].argmax()]]
+            ahead[lead] = self._ahead(int(nearest))
+        return [
+            Candidate(token - 1, round(count), *rest)
+            for token, count, *rest in zip(
+                said.tokens.take(begins).tolist(),
+                counts.take(best).tolist(),
+                n_own,
+                np.maximum.reduceat(near, firsts[:-1]).tolist(),
+                ahead,
+                strict=True,
             )
-        return Match(length, round(float(counts.sum())), tuple(candidates))
+        ]
 
-    def _candidate(
-        self, token: int, count: int, said: Sequence[tuple[LiveSegment, IntArray]], with_ahead: bool
-    ) -> Candidate:
-        """`said` are its places in each source that has any."""
-        where = [(*self._nearest(source, places), source) for source, places in said]
-        near, place, source = max(where, key=lambda item: item[0])
-        n_own = sum(len(places) for source, places in said if source.segment.paths[0] == OWN)
-        return Candidate(token, count, n_own, near, source.segment.ahead(place) if with_ahead else ())
+    def _compared(self, places: IntArray, starts: Sequence[int]) -> IntArray:
+        """The numbers of the first `MOST_COMPARED` places of each source from each of `starts` on."""
+        anew = begins_anew(self._files.bases.searchsorted(places, side="right"))
+        anew[starts[:-1]] = True
+        numbers = np.arange(len(places))
+        n_before = numbers - np.maximum.accumulate(numbers * anew)
+        compared: IntArray = (n_before < MOST_COMPARED).nonzero()[0]
+        return compared
 
-    def _nearest(self, source: LiveSegment, places: IntArray) -> tuple[float, int]:
-        """How near the nearest of some places is (1 in the own file, else by folders), and which it is."""
-        if source.segment.paths[0] == OWN:
-            return 1.0, int(places.max())
-        some, paths, nearness = places[:MOST_COMPARED], source.segment.paths, self._nearness
-        near = [nearness[paths[number]] for number in source.segment.file_of(some).tolist()]
-        nearest = max(near)
-        return nearest, int(some[near.index(nearest)])
+    def _nearness_of(self, places: IntArray) -> Floats:
+        """Of the files that they lie in; 1 in the open one."""
+        near = np.ones(len(places))
+        others = (places < self._end).nonzero()[0]
+        near[others] = self._near.take(self._files.starts.searchsorted(places.take(others), side="right") - 1)
+        return near
 
-
-def _split(
-    said: IntArray, edges: Sequence[int], found: Sequence[Found]
-) -> Iterator[tuple[LiveSegment, IntArray]]:
-    """`said` are numbers among all places of all sources, in order; `edges` is where each source's begin."""
-    cuts = said.searchsorted(edges).tolist()
-    for (begin, end), edge, (source, places, _) in zip(pairwise(cuts), edges, found, strict=False):
-        if begin < end:
-            yield source, places[said[begin:end] - edge]
+    def _ahead(self, place: int) -> tuple[int, ...]:
+        return self._files.ahead(place) if place < self._end else self._segments[0].ahead(place - self._end)

@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
+from indexer.numbered_files import NumberedFiles
 from indexer.suffix_segment import Segment, build_segment
 from model.protocols import BoolArray, IntArray
 
@@ -76,6 +77,11 @@ class SuffixSnapshot:
     @property
     def n_tokens(self) -> int:
         return sum(part.n_live for part in self.segments)
+
+    @cached_property
+    def files(self) -> NumberedFiles:
+        """Those of all segments, the dead ones, too."""
+        return NumberedFiles([part.segment for part in self.segments])
 
     @property
     def n_bytes(self) -> int:

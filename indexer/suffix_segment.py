@@ -6,7 +6,7 @@ Owns one immutable suffix array, its building and its searching. Which files are
 `stored` holds every token plus one, with a zero before each file, so that no context reaches across
 files. `order` lists the places of tokens sorted by the tokens before them, nearest first, `ORDER` deep:
 all places that follow the same words stand together, and a longer context is a range within the range of
-a shorter one. 2 + 4 bytes a token (4 + 4 for vocabularies over 65,534); building takes some 40 more while
+a shorter one. 2 + 4 bytes a token (4 + 4 for vocabularies over 65,534); building takes some 55 more while
 it lasts.
 """
 
@@ -30,6 +30,9 @@ MOST_AHEAD = 12
 """Tokens of what followed that are handed out for drafting."""
 SAMPLE = 2048
 """Of a larger range, so many places are looked at, evenly spaced."""
+
+WORD = 64
+"""Bits of a number, one of them the sign."""
 
 Tokens = NDArray[np.uint16] | NDArray[np.uint32]
 Range = tuple[int, int]
@@ -121,9 +124,8 @@ class Segment:
 
     def ahead(self, place: int) -> tuple[int, ...]:
         """The tokens from a place on, at most `MOST_AHEAD` and to the end of its file."""
-        ahead = self.stored[place : place + MOST_AHEAD].astype(np.int64) - 1
-        ends = np.flatnonzero(ahead < 0)
-        return tuple((ahead[: ends[0]] if len(ends) else ahead).tolist())
+        ahead = takewhile(bool, self.stored[place : place + MOST_AHEAD].tolist())
+        return tuple(token - 1 for token in ahead)
 
 
 def begins_anew(ordered: NDArray[np.integer]) -> BoolArray:
@@ -174,14 +176,38 @@ def build_segment(files: Sequence[tuple[str, IntArray]]) -> Segment:
 def _sorted_places(stored: NDArray[np.unsignedinteger]) -> NDArray[np.uint32]:
     rank = np.zeros(len(stored), dtype=np.int64)
     rank[1:] = stored[:-1]
-    depth = 1
+    order, depth = rank[:0], 1
     while depth < ORDER and len(stored):
         further = np.zeros_like(rank)
         further[depth:] = rank[:-depth]
-        key = rank * (int(rank.max()) + 1) + further
-        order = np.argsort(key, kind="stable")
-        ordered = key[order]
-        rank[order] = np.concatenate([[0], np.cumsum(ordered[1:] != ordered[:-1])])
+        order, anew = _ordered(rank, further)
+        rank[order] = anew.cumsum() - 1
         depth *= 2
-    order = np.argsort(rank, kind="stable")
     return order[stored[order] > 0].astype(np.uint32)
+
+
+def _ordered(ranks: IntArray, further: IntArray) -> tuple[IntArray, BoolArray]:
+    """The order of some pairs of numbers, the same ones by their places, and which are others than before.
+
+    With its place behind it in one number a pair is sorted in a tenth of the time that `argsort` takes;
+    from some two million on, the first and the second numbers each with theirs, one after the other.
+    """
+    widths = [int(numbers.max()).bit_length() for numbers in (ranks, further)]
+    if sum(widths) + len(ranks).bit_length() < WORD:
+        order, ordered = _sorted_with_places((ranks << widths[1]) | further)
+        return order, begins_anew(ordered)
+    order = _sorted_with_places(further)[0]
+    by_rank, ordered = _sorted_with_places(ranks[order])
+    order = order[by_rank]
+    return order, begins_anew(ordered) | begins_anew(further[order])
+
+
+def _sorted_with_places(numbers: IntArray) -> tuple[IntArray, IntArray]:
+    """The order of some numbers, and these in order."""
+    n_bits = len(numbers).bit_length()
+    packed = numbers << n_bits
+    packed |= np.arange(len(numbers))
+    packed.sort()
+    order: IntArray = packed & ((1 << n_bits) - 1)
+    packed >>= n_bits
+    return order, packed

@@ -13,7 +13,7 @@ from itertools import islice
 
 import numpy as np
 
-from indexer.followers import OWN, Followers, Found
+from indexer.followers import Followers, Found
 from indexer.kin_search import KinSearch, Source, Standing
 from indexer.kinship import WINDOW
 from indexer.suffix_index import LiveSegment, SuffixSnapshot
@@ -24,6 +24,8 @@ from model.protocols import IntArray
 MOST_OWN_TOKENS = 16_384
 MOST_CANDIDATES = 8
 MOST_MATCHES = 3
+OWN = ""
+"""Stands for the target file up to the cursor; no source comes before it."""
 NO_RECORD = TrackRecord()
 
 
@@ -38,19 +40,19 @@ class SuffixSession:
         record: TrackRecord = NO_RECORD,
     ) -> None:
         self.record = record
-        self._followers = Followers(excluded_path)
-        self._sources: list[LiveSegment] = []
+        self._sources = [part.without(excluded_path) for part in snapshot.segments]
         own = np.asarray(own_ids[-MOST_OWN_TOKENS:], dtype=np.int64)
-        if len(own):
-            segment = build_segment([(OWN, own)])
-            self._sources.append(LiveSegment(segment, np.ones(1, dtype=bool)))
-        self._sources += [part.without(excluded_path) for part in snapshot.segments]
+        segment = build_segment([(OWN, own)]) if len(own) else None
+        if segment is not None:
+            self._sources.insert(0, LiveSegment(segment, np.ones(1, dtype=bool)))
+        self._followers = Followers(excluded_path, snapshot.files, segment)
         self._last: tuple[tuple[int, ...], list[list[Range]]] = ((), [])
         self._kin = KinSearch([Source(source, _end_of(source)) for source in self._sources])
 
     def matches(self, context: Sequence[int]) -> tuple[Match, ...]:
         """The longest known suffix, then shorter ones, each at twice as many places as the one before."""
-        return tuple(islice(self._matches(context, MOST_OWN_TOKENS), MOST_MATCHES))
+        found = list(islice(self._found(context, MOST_OWN_TOKENS), MOST_MATCHES))
+        return self._followers.matches(found, MOST_CANDIDATES)
 
     def kin(self, context: Sequence[int]) -> tuple[Kin, ...]:
         """What followed where the surroundings are like those of `context`, the likest first."""
@@ -69,30 +71,33 @@ class SuffixSession:
         """
         own = self._sources[0].segment.tokens_of(0)
         context = own[max(0, place - ORDER) : place].astype(np.int64).tolist()
-        match = next(self._matches(context, place, closely=False), None)
-        return None if match is None else (match.length, match.candidates[0].token_id)
+        longest = next(self._found(context, place), None)
+        return None if longest is None else (longest[0], self._followers.likeliest(longest[1]))
 
-    def _matches(self, context: Sequence[int], own_end: int, closely: bool = True) -> Iterator[Match]:
-        """Longest first; of the open file only the first `own_end` tokens count."""
+    def _found(self, context: Sequence[int], own_end: int) -> Iterator[tuple[int, list[Found]]]:
+        """The lengths of the matches, longest first, and where the sources have them; of the open file only
+        the first `own_end` tokens count.
+        """
         known, least = self._ranges(context), 1.0
 
         @cache
         def found(length: int) -> list[Found]:
-            return self._found(known, length, own_end)
+            return self._found_after(known, length, own_end)
 
         length = max(map(len, known), default=0)
         while length := _longest(known, found, length, least):
-            yield self._followers.match(length, found(length), MOST_CANDIDATES if closely else 1)
+            yield length, found(length)
             least = 2 * _support(found(length))
             length -= 1
 
-    def _found(self, known: Sequence[Sequence[Range]], length: int, own_end: int) -> list[Found]:
-        """Where each source has the last `length` tokens."""
-        return [
-            (source, *_live_places(source, ranges[length - 1], own_end))
-            for source, ranges in zip(self._sources, known, strict=True)
+    def _found_after(self, known: Sequence[Sequence[Range]], length: int, own_end: int) -> list[Found]:
+        """Where the sources have the last `length` tokens: those that do."""
+        found = [
+            (number, *_live_places(self._sources[number], ranges[length - 1], own_end))
+            for number, ranges in enumerate(known)
             if len(ranges) >= length
         ]
+        return [one for one in found if len(one[1])]
 
     def _ranges(self, context: Sequence[int]) -> list[list[Range]]:
         """Of each source; the last answer is kept, since drafts and choice ask for the same words."""

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer import suffix_segment
+from indexer import followers, suffix_segment
+from indexer.folders import folders_of, nearness
 from indexer.suffix_index import LiveSegment, SuffixIndex, SuffixSnapshot
-from indexer.suffix_segment import ORDER, build_segment
+from indexer.suffix_segment import MOST_AHEAD, ORDER, build_segment
 from indexer.suffix_session import MOST_MATCHES, SuffixSession
 from model.exact_memory import Match
 
@@ -21,6 +22,10 @@ EDITS = st.lists(st.dictionaries(st.sampled_from(PATHS), st.none() | TOKENS, min
 
 def longest(session: SuffixSession, context: list[int]) -> Match | None:
     return next(iter(session.matches(context)), None)
+
+
+def near_of(name: str, path: str) -> float:
+    return 1.0 if name == path else nearness(folders_of(path), folders_of(name))
 
 
 def plain_match(files: Files, own: list[int], context: list[int]) -> tuple[int, dict[int, int]] | None:
@@ -107,6 +112,29 @@ def test_nearer_files_are_nearer_and_the_own_file_is_nearest() -> None:
     near = {candidate.token_id: candidate.near for candidate in match.candidates}
     assert near[4] == 1.0 > near[5] > near[6] > 0
     assert [candidate.n_own for candidate in match.candidates] == [1, 0, 0]
+
+
+@given(edits=EDITS, own=TOKENS, context=TOKENS, path=st.sampled_from(("open.py", "pkg/sub/open.py")))
+def test_a_candidate_is_as_near_as_its_nearest_place_and_the_best_goes_on_from_there(
+    edits: list[dict[str, list[int] | None]], own: list[int], context: list[int], path: str
+) -> None:
+    index, files = updated(edits)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(followers, "MOST_COMPARED", 1_000)
+        matches = SuffixSession(index.snapshot(), path, own).matches(context)
+    for match in matches:
+        last = context[-match.length :]
+        ahead = {
+            name: [ids[at + len(last) :] for at in range(len(ids)) if ids[at : at + len(last)] == last]
+            for name, ids in {**files, path: own}.items()
+        }
+        for candidate in match.candidates:
+            says = [name for name in ahead if any(ids[:1] == [candidate.token_id] for ids in ahead[name])]
+            assert candidate.near == max(near_of(name, path) for name in says)
+            assert candidate.n_own == sum(ids[:1] == [candidate.token_id] for ids in ahead[path])
+        best = match.candidates[0]
+        nearest = [name for name in ahead if near_of(name, path) == best.near]
+        assert any(tuple(ids[:MOST_AHEAD]) == best.ahead for name in nearest for ids in ahead[name])
 
 
 @given(edits=EDITS, own=TOKENS, context=TOKENS)
@@ -220,6 +248,19 @@ def test_places_of_dead_files_do_not_count_however_many_are_dead(dead: set[int])
     found = LiveSegment(segment, alive).living(places)
     assert sorted(set(segment.file_of(found).tolist()) | dead) == list(range(10))
     assert not dead & set(segment.file_of(found).tolist())
+
+
+@given(files=st.lists(TOKENS, min_size=1, max_size=4))
+def test_numbers_too_wide_to_be_packed_are_sorted_alike(files: list[list[int]]) -> None:
+    named = [(path, np.array(ids, np.int64)) for path, ids in zip(PATHS, files, strict=False)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(suffix_segment, "WORD", 1)
+        wide = build_segment(named)
+    segment = build_segment(named)
+    assert wide.order.tolist() == segment.order.tolist()
+    before = [segment.stored[place - ORDER : place][::-1].tolist() for place in segment.order.tolist()]
+    cut = [words[: words.index(0)] if 0 in words else words for words in before]
+    assert cut == sorted(cut)
 
 
 def test_a_segment_takes_six_bytes_a_token() -> None:
