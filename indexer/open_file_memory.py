@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import takewhile
 
 from indexer.suffix_index import SuffixSnapshot
 from indexer.suffix_session import MOST_OWN_TOKENS, SuffixSession
 from model.exact_memory import TrackRecord
+from model.same_start import n_same_from_start
 
 MOST_CHARS = 60_000
 STEP_CHARS = 8_192
@@ -68,7 +68,7 @@ class OpenFileMemory:
 
     def _keep_guesses(self, ids: list[int]) -> None:
         """Those of the tokens that are the same as at the last request."""
-        n_same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self._ids, ids, strict=False)))
+        n_same = n_same_from_start(self._ids, ids)
         self._guesses = self._guesses[:n_same] + [None] * (len(ids) - n_same)
         self._ids = ids
 

@@ -20,6 +20,7 @@ from transformers import DynamicCache, PreTrainedModel
 from model.choosing import GreedyChoice, Others
 from model.protocols import FloatArray, Fork, PseudoTokens, StopReason
 from model.readings.reading import Run
+from model.same_start import n_same_from_start
 from model.slot_pairs import SlotPairs
 from model.stopping import Stop, StopTracker
 
@@ -98,8 +99,7 @@ def _key_of_row(row: FloatArray) -> int:
 
 def n_same(known: Sequence[int], keys: Sequence[int]) -> int:
     """How many positions of `keys` are known, at most all but the last."""
-    most = min(len(known), len(keys) - 1)
-    return next((place for place in range(most) if known[place] != keys[place]), most)
+    return min(n_same_from_start(known, keys), max(0, len(keys) - 1))
 
 
 class DecodingSession(Protocol):

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.decoding import Inputs, n_same
+from model.decoding import Inputs
 from model.readings.matching import SHORTEST_RUN, stretches_in
 from model.readings.open_files import OpenFiles
 from model.readings.reading import MOST_CUT_OTHERWISE, Run, worth_standing
 from model.runtime.fast_runtime import FastRuntime
 from model.runtime.pairs import Pairs
+from model.same_start import n_same_from_start
 
 READ_ANYWAY = 64
 """Tokens before the cursor that are read in any case, unless nothing but the window's beginning changed."""
@@ -50,7 +51,7 @@ class _Gone:
     def standing(self, name: str, ids: Sequence[int], begin: int, n_left_out: int) -> list[Run]:
         """A run from `begin` on, if `ids` are it without the first `n_left_out`, but for the last few: where
         a window begins tokens may be cut otherwise."""
-        n = n_same(self.ids[n_left_out:], (*ids, -1))
+        n = n_same_from_start(self.ids[n_left_out:], ids)
         if name != self.name or n < SHORTEST_RUN or len(ids) - n > MOST_CUT_OTHERWISE:
             return []
         return [Run(begin, begin + n, (self.pairs.between(n_left_out, n_left_out + n),))]
