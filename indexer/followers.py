@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ class Followers:
 
     def __init__(self, path: str, files: NumberedFiles, own: Segment | None) -> None:
         self._files = files
-        self._near = files.nearness_to(path)
+        self._nearness = files.nearness_to(path)
         self._end = int(files.bases[-1])
         self._segments = [*files.segments] if own is None else [own, *files.segments]
         bases: list[int] = files.bases[:-1].tolist()
@@ -57,7 +57,7 @@ class Followers:
         """What followed the last so many words at these places; `most` candidates of each match at most."""
         if not found:
             return ()
-        said = self._said([(number, *one) for number, (_, some) in enumerate(found) for one in some])
+        said = self._said([some for _, some in found])
         begins = (begins_anew(said.tokens) | begins_anew(said.matches)).nonzero()[0]
         counts, matches = np.add.reduceat(said.weights, begins), said.matches.take(begins)
         firsts = matches.searchsorted(np.arange(len(found)))
@@ -73,20 +73,23 @@ class Followers:
 
     def likeliest(self, found: Sequence[Found]) -> int:
         """The token that stands at most of these places."""
-        tokens = np.concatenate([self._segments[number].stored.take(places) for number, places, _ in found])
-        weights = np.array([weight for *_, weight in found]).repeat([len(places) for _, places, _ in found])
+        tokens, weights = self._tokens(found)
         by_token, edges = grouped(tokens)
         counts = np.add.reduceat(weights.take(by_token), edges[:-1])
         return int(tokens[by_token[edges[counts.argmax()]]]) - 1
 
-    def _said(self, parts: Sequence[tuple[int, int, IntArray, float]]) -> _Said:
-        sizes = [len(places) for *_, places, _ in parts]
-        tokens = np.concatenate(
-            [self._segments[number].stored.take(places) for _, number, places, _ in parts]
-        )
-        places = np.concatenate([places + self._bases[number] for _, number, places, _ in parts])
-        matches = np.array([match for match, *_ in parts], np.uint8).repeat(sizes)
-        weights = np.array([weight for *_, weight in parts]).repeat(sizes)
+    def _tokens(self, found: Sequence[Found]) -> tuple[Tokens, Floats]:
+        """What stands at some places, plus one, and for how many each stands."""
+        tokens = np.concatenate([self._segments[number].stored.take(places) for number, places, _ in found])
+        weights = np.array([weight for *_, weight in found])
+        return tokens, weights.repeat([len(places) for _, places, _ in found])
+
+    def _said(self, found: Sequence[Sequence[Found]]) -> _Said:
+        parts = list(chain.from_iterable(found))
+        tokens, weights = self._tokens(parts)
+        places = np.concatenate([places + self._bases[number] for number, places, _ in parts])
+        sizes = [sum(len(places) for _, places, _ in some) for some in found]
+        matches = np.arange(len(found), dtype=np.uint8).repeat(sizes)
         order = tokens.argsort(kind="stable")
         order = order.take(matches.take(order).argsort(kind="stable"))
         return _Said(matches.take(order), tokens.take(order), places.take(order), weights.take(order))
@@ -134,7 +137,7 @@ class Followers:
         """Of the files that they lie in; 1 in the open one."""
         near = np.ones(len(places))
         others = (places < self._end).nonzero()[0]
-        near[others] = self._near.take(self._files.starts.searchsorted(places.take(others), side="right") - 1)
+        near[others] = self._nearness.of(self._files.file_of(places.take(others)))
         return near
 
     def _ahead(self, place: int) -> tuple[int, ...]:

@@ -114,6 +114,17 @@ def test_nearer_files_are_nearer_and_the_own_file_is_nearest() -> None:
     assert [candidate.n_own for candidate in match.candidates] == [1, 0, 0]
 
 
+def test_each_file_is_as_near_as_it_is_to_the_one_that_asks() -> None:
+    index = SuffixIndex(100)
+    index.update({"a/x.py": np.array([1, 2, 5]), "b/y.py": np.array([1, 2, 6])})
+    snapshot = index.snapshot()
+    for path in ("a/open.py", "b/open.py", "a/other.py", "top.py"):
+        match = longest(SuffixSession(snapshot, path, ()), [1, 2])
+        assert match is not None
+        near = [candidate.near for candidate in match.candidates]
+        assert near == [near_of("a/x.py", path), near_of("b/y.py", path)]
+
+
 @given(edits=EDITS, own=TOKENS, context=TOKENS, path=st.sampled_from(("open.py", "pkg/sub/open.py")))
 def test_a_candidate_is_as_near_as_its_nearest_place_and_the_best_goes_on_from_there(
     edits: list[dict[str, list[int] | None]], own: list[int], context: list[int], path: str
